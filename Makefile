@@ -1,0 +1,34 @@
+# Two commands do all the set-up: `make sandbox` runs the gateway before a real Freqtrade,
+# `make test` passes every check and test. Both need Python 3.11+, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: sandbox tour test check lint types imports unit lock clean
+
+sandbox: $(STAMP)
+	@$(BIN)/mcp-gateway sandbox
+
+tour: $(STAMP)
+	@$(BIN)/mcp-gateway sandbox --tour
+
+test: $(STAMP)
+	@$(BIN)/python -m tests.support.run
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# The hash-pinned requirements decide when the environment is built again.
+$(STAMP): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
+	@$(PYTHON) requirements/bootstrap.py $(VENV)
+	@touch $@
+
+lock: $(STAMP)
+	@$(BIN)/python requirements/lock.py
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,85 @@
+"""The one table: operation → scopes, whether signed, whether it writes, which quota it spends.
+
+Tools, resources, prompts, completion and REST routes all stand here by name, so the faces
+cannot differ in what they ask of a caller.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+SCOPES: Final[dict[str, str]] = {
+    "market:read": "candles and the pairs that the bot trades",
+    "positions:read": "open positions, balance and limits",
+    "orders:preview": "dry runs, and reading the caller's own orders",
+    "orders:create": "orders on a bot in dry-run mode",
+    "orders:live": "orders on a bot that trades real money",
+    "orders:approve": "approving other callers' orders",
+    "ops:halt": "halting and resuming trading",
+    "audit:read": "the audit log",
+}
+# What the local principal of stdio may do unless it is told otherwise: read and preview.
+DEFAULT_LOCAL_SCOPES: Final = ("market:read", "positions:read", "orders:preview")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing a caller can do.
+
+    ``scopes``: any one of them suffices. ``signed``: over HTTP the bytes must be signed.
+    ``quota``: the name of the bucket that a call spends from.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    quota: str
+    signed: bool = False
+    writes: bool = False
+
+
+def _operation(
+    name: str, *scopes: str, quota: str | None = None, signed: bool = False, writes: bool = False
+) -> Operation:
+    return Operation(name, frozenset(scopes), quota or name, signed, writes)
+
+
+_TABLE = (
+    _operation("get_candles", "market:read"),
+    _operation("get_open_positions", "positions:read"),
+    _operation("get_account", "positions:read"),
+    _operation("dry_run_order", "orders:preview"),
+    _operation("create_order", "orders:create", signed=True, writes=True),
+    _operation("get_order", "orders:preview", "orders:create"),
+    _operation("read_pairs", "market:read", quota="read_resource"),
+    _operation("read_candles", "market:read", quota="get_candles"),
+    _operation("read_positions", "positions:read", quota="get_open_positions"),
+    _operation("read_order", "orders:preview", "orders:create", quota="get_order"),
+    _operation("read_limits", "positions:read", quota="get_account"),
+    _operation("unknown_resource", *SCOPES, quota="read_resource"),
+    _operation("unknown_tool", *SCOPES, quota="unknown_tool"),
+    _operation("get_prompt", "market:read"),
+    _operation("complete", "market:read"),
+)
+OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operation in _TABLE}
+
+TOOLS: Final = (
+    "get_candles",
+    "get_open_positions",
+    "dry_run_order",
+    "create_order",
+    "get_order",
+    "get_account",
+)
+
+
+def resource_operation(uri: str) -> Operation:
+    """Return the operation that reading ``uri`` is; ``unknown_resource`` where none fits."""
+    parts = urlsplit(uri)
+    by_authority = {
+        ("freqtrade", "pairs"): "read_pairs",
+        ("freqtrade", "candles"): "read_candles",
+        ("freqtrade", "positions"): "read_positions",
+        ("gateway", "orders"): "read_order",
+        ("gateway", "limits"): "read_limits",
+    }
+    return OPERATIONS[by_authority.get((parts.scheme, parts.netloc), "unknown_resource")]

@@ -1,0 +1,190 @@
+"""Orders: what an agent asks for, what became of it, and the words for both."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from mcp_gateway.domain.market import PAIR_PATTERN
+from mcp_gateway.domain.positions import Mode
+
+Side = Literal["buy", "sell"]
+OrderType = Literal["market", "limit"]
+
+# 1e999 is a finite decimal: without a bound Freqtrade would be asked for the whole wallet.
+LARGEST_NUMBER = Decimal(10) ** 15
+# A float such as 0.1 + 0.2 prints seventeen decimals; no exchange has a finer step.
+MOST_DECIMALS = 18
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number or a decimal string, not a boolean")
+    if isinstance(value, str) and value != value.strip():
+        raise ValueError("a decimal string without white space")
+    return value
+
+
+def _bounded(value: Decimal) -> Decimal:
+    if not value.is_finite() or value <= 0 or value > LARGEST_NUMBER:
+        raise ValueError(f"a number above 0 and at most {LARGEST_NUMBER:f}")
+    exponent = value.normalize().as_tuple().exponent
+    if isinstance(exponent, int) and -exponent > MOST_DECIMALS:
+        raise ValueError(f"a number with at most {MOST_DECIMALS} decimals")
+    return value
+
+
+PositiveDecimal = Annotated[
+    Decimal,
+    BeforeValidator(_plain_number),
+    AfterValidator(_bounded),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}),
+]
+PairName = Annotated[str, Field(strict=True, pattern=PAIR_PATTERN)]
+AgentName = Annotated[str, Field(strict=True, min_length=1, max_length=128)]
+
+
+def canonical(number: Decimal) -> str:
+    """Write a decimal the one way that fingerprints and the ledger know: ``0.001``, ``50000``."""
+    text = format(number.normalize(), "f")
+    return "0" if text in {"-0", "0"} else text
+
+
+class OrderRequest(BaseModel):
+    """What an agent asks for: amount in base, price in quote per base (limit orders only).
+
+    ``request_id`` is the idempotency key; ``agent`` is the token's subject where absent.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request_id: UUID
+    agent: AgentName | None = None
+    pair: PairName
+    side: Side
+    amount: PositiveDecimal
+    order_type: OrderType
+    price: PositiveDecimal | None = None
+
+    @model_validator(mode="after")
+    def _price_belongs_to_limit_orders(self) -> Self:
+        # Freqtrade sizes a market order wrongly when a price comes with it.
+        if (self.order_type == "limit") != (self.price is not None):
+            raise ValueError("price: required for a limit order, not allowed for a market order")
+        return self
+
+
+def fingerprint(order: OrderRequest, agent: str) -> str:
+    """Digest what makes two orders the same order; the request_id is no part of it."""
+    price = None if order.price is None else canonical(order.price)
+    parts = [agent, order.pair, order.side, canonical(order.amount), order.order_type, price]
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+
+
+class State(StrEnum):
+    """Where an order stands; ``orders.protocol`` alone says how it moves on."""
+
+    RECEIVED = "received"
+    DENIED = "denied"
+    RESERVED = "reserved"
+    SENT = "sent"
+    PLACED = "placed"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    NEEDS_REVIEW = "needs_review"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    VANISHED = "vanished"
+
+
+Outcome = Literal["placed", "denied", "rejected", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """One row of the ledger: the order, where it stands and what the bot told of it.
+
+    ``amount`` is what was asked for (base); ``actual_amount`` what the bot made of it and
+    ``filled_amount`` what has been executed. ``answer`` is the first final answer, word for
+    word, which every repetition of the request gets again.
+    """
+
+    order_id: str
+    issuer: str
+    subject: str
+    request_id: UUID
+    agent: str
+    fingerprint: str
+    tag: str
+    bot: str
+    pair: str
+    side: Side
+    amount: Decimal
+    order_type: OrderType
+    price: Decimal | None
+    mode: Mode
+    state: State
+    created_at: datetime
+    updated_at: datetime
+    sent_at: datetime | None = None
+    quote_sent: Decimal | None = None
+    trade_id: int | None = None
+    bot_order_id: str | None = None
+    actual_amount: Decimal | None = None
+    filled_amount: Decimal = Decimal(0)
+    average_price: Decimal | None = None
+    fee: Decimal | None = None
+    code: str | None = None
+    message: str | None = None
+    answer: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One step of an order's life: the state it entered, when, and why."""
+
+    state: State
+    at: datetime
+    code: str | None
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One pre-trade rule, evaluated: what it allows, what the order has, what is left."""
+
+    rule: str
+    passed: bool
+    message: str
+    limit: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a dry run tells: estimates in quote, the price used and how old it is."""
+
+    valid: bool
+    estimated_cost: Decimal | None
+    estimated_fee: Decimal | None
+    price: Decimal | None
+    price_age_s: float | None
+    mode: Mode
+    checks: tuple[Check, ...]
+    warnings: tuple[str, ...]
+    errors: tuple[str, ...]

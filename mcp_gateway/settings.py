@@ -1,0 +1,356 @@
+"""The one owner of environment variables: read once, every fault named at once.
+
+A name that the predecessor had keeps its name; the gateway's own begin with
+``MCP_GATEWAY_``. ``.env`` in the working folder is read too, the environment wins.
+"""
+
+import difflib
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES, SCOPES
+from mcp_gateway.errors import ConfigurationError
+
+OWN_PREFIX = "MCP_GATEWAY_"
+SHORTEST_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
+Purpose = Literal["serve", "stdio", "command"]
+Words = Annotated[tuple[str, ...], NoDecode]
+
+
+def default_data_dir() -> Path:
+    """Return where the embedded store lies unless told otherwise (XDG base directories)."""
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "mcp-gateway"
+
+
+def _env(name: str, default: Any, about: str, **bounds: Any) -> Any:
+    return Field(default, validation_alias=AliasChoices(name), description=about, **bounds)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside, with its default and meaning."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
+        case_sensitive=True, env_ignore_empty=True, hide_input_in_errors=True,
+        populate_by_name=True,
+    )  # fmt: skip
+
+    # Secrets
+    jwt_secret: SecretStr | None = _env(
+        "JWT_SECRET", None, "Key of the one-box HS256 tokens, at least 32 bytes."
+    )
+    hmac_secret: SecretStr | None = _env(
+        "HMAC_SECRET", None, "Key that signs the orders of MCP_GATEWAY_SUBJECT, at least 32 bytes."
+    )
+
+    # Freqtrade
+    freqtrade_url: str = _env(
+        "FREQTRADE_URL", "http://127.0.0.1:8080", "Where the bot's REST API listens."
+    )
+    freqtrade_username: str | None = _env("FREQTRADE_USERNAME", None, "User of the bot's API.")
+    freqtrade_password: SecretStr | None = _env("FREQTRADE_PASSWORD", None, "Its password.")
+    freqtrade_pool_size: int = _env(
+        "FREQTRADE_POOL_SIZE", 20, "Connections kept for reads.", ge=1, le=1000
+    )
+    read_timeout_s: float = _env(
+        "MCP_GATEWAY_READ_TIMEOUT_S", 10.0, "Wall-clock deadline of a read, in seconds.",
+        gt=0, le=120,
+    )  # fmt: skip
+    order_timeout_s: float = _env(
+        "MCP_GATEWAY_ORDER_TIMEOUT_S", 45.0,
+        "Wall-clock deadline of an order; the bot's own retries take 18 s and more.",
+        ge=1, le=600,
+    )  # fmt: skip
+
+    # Redis and PostgreSQL (none: memory and SQLite)
+    redis_url_given: SecretStr | None = _env(
+        "REDIS_URL", None, "Redis as one URL; takes the place of the three below."
+    )
+    redis_host: str | None = _env("REDIS_HOST", None, "Redis host; unset: in memory.")
+    redis_port: int = _env("REDIS_PORT", 6379, "Redis port.", ge=1, le=65535)
+    redis_password: SecretStr | None = _env("REDIS_PASSWORD", None, "Redis password.")
+    redis_ttl: int = _env(
+        "REDIS_TTL", 300, "The longest a cached answer is kept, in seconds.", ge=1, le=86400
+    )
+    database_url_given: SecretStr | None = _env(
+        "DATABASE_URL", None,
+        "postgresql://… as one URL; takes the place of the five below.",
+    )  # fmt: skip
+    postgres_host: str | None = _env(
+        "POSTGRES_HOST", None, "PostgreSQL host; unset: SQLite in the data folder."
+    )
+    postgres_port: int = _env("POSTGRES_PORT", 5432, "PostgreSQL port.", ge=1, le=65535)
+    postgres_user: str = _env("POSTGRES_USER", "bot_user", "PostgreSQL user.")
+    postgres_password: SecretStr | None = _env("POSTGRES_PASSWORD", None, "PostgreSQL password.")
+    postgres_db: str = _env("POSTGRES_DB", "trading_bot", "PostgreSQL database.")
+
+    # Limits and logs
+    rate_limit_per_minute: int = _env(
+        "RATE_LIMIT_PER_MINUTE", 60, "Calls a minute for each caller and operation.",
+        ge=1, le=1_000_000,
+    )  # fmt: skip
+    server_rate_limit_per_minute: int = _env(
+        "MCP_GATEWAY_SERVER_RATE_LIMIT_PER_MINUTE", 6000,
+        "Calls a minute for all callers together.", ge=1, le=10_000_000,
+    )  # fmt: skip
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _env(
+        "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."
+    )
+    log_format: Literal["json", "console"] = _env(
+        "LOG_FORMAT", "json", "json, or console for people."
+    )
+
+    # The gateway's own
+    host: str = _env("MCP_GATEWAY_HOST", "127.0.0.1", "Address to listen on.")
+    port: int = _env("MCP_GATEWAY_PORT", 8000, "Port to listen on.", ge=0, le=65535)
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        validation_alias=AliasChoices("MCP_GATEWAY_DATA_DIR"),
+        description="Folder of the embedded store and the control socket.",
+    )
+    public_url: str | None = _env(
+        "MCP_GATEWAY_PUBLIC_URL", None,
+        "The base URL that callers use, when it is not http://HOST:PORT.",
+    )  # fmt: skip
+    allowed_hosts: Words = _env(
+        "MCP_GATEWAY_ALLOWED_HOSTS", (), "Host headers answered besides loopback, by comma."
+    )
+    allowed_origins: Words = _env(
+        "MCP_GATEWAY_ALLOWED_ORIGINS", (), "Origins of browsers that may call, by comma."
+    )
+    issuer: str = _env("MCP_GATEWAY_ISSUER", "mcp-gateway", "iss of the one-box tokens.")
+    audience: str = _env("MCP_GATEWAY_AUDIENCE", "mcp-gateway", "aud that tokens must carry.")
+    token_longest_s: int = _env(
+        "MCP_GATEWAY_TOKEN_LONGEST_S", 86400, "The longest lifetime of a token, in seconds.",
+        ge=60, le=31_536_000,
+    )  # fmt: skip
+    token: SecretStr | None = _env(
+        "MCP_GATEWAY_TOKEN", None, "The token of the stdio server's caller and of `call`."
+    )
+    subject: str | None = _env(
+        "MCP_GATEWAY_SUBJECT", None, "Names the local caller of stdio, and whose HMAC_SECRET is."
+    )
+    scopes: Words = _env(
+        "MCP_GATEWAY_SCOPES", DEFAULT_LOCAL_SCOPES, "What the local caller of stdio may do."
+    )
+    signature_window_s: int = _env(
+        "MCP_GATEWAY_SIGNATURE_WINDOW_S", 30, "How far a signature's time may be off, in seconds.",
+        ge=1, le=300,
+    )  # fmt: skip
+    legacy_signature: bool = _env(
+        "MCP_GATEWAY_LEGACY_SIGNATURE", False,
+        "Accept X-Signature over the body on REST; it can be replayed.",
+    )  # fmt: skip
+    clients_file: Path | None = _env(
+        "MCP_GATEWAY_CLIENTS_FILE", None,
+        "TOML file of the clients that POST /auth/token serves; unset: it is off.",
+    )  # fmt: skip
+    max_body_bytes: int = _env(
+        "MCP_GATEWAY_MAX_BODY_BYTES", 65536, "The largest request body read.",
+        ge=1024, le=4_194_304,
+    )  # fmt: skip
+    audit_reads: bool = _env("MCP_GATEWAY_AUDIT_READS", False, "Write reads to the audit log too.")
+    mode: Literal["dry-run"] = _env(
+        "MCP_GATEWAY_MODE", "dry-run", "The mode the bot must be in; orders are refused otherwise."
+    )
+
+    @field_validator("allowed_hosts", "allowed_origins", "scopes", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(word for word in value.replace(",", " ").split() if word)
+        return value
+
+    @field_validator("scopes")
+    @classmethod
+    def _known_scopes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [scope for scope in value if scope not in SCOPES]:
+            raise ValueError(f"unknown scope {' '.join(unknown)}; known: {' '.join(SCOPES)}")
+        return value
+
+    @field_validator("freqtrade_url", "public_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("an http:// or https:// URL")
+        if parts.username or parts.password:
+            raise ValueError("a URL without user and password in it")
+        return value.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """The URL that callers use, without a trailing slash."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def redis_url(self) -> str | None:
+        """Redis as one URL, None where everything stays in memory."""
+        if self.redis_url_given is not None:
+            return self.redis_url_given.get_secret_value()
+        if self.redis_host is None:
+            return None
+        secret = self.redis_password.get_secret_value() if self.redis_password else ""
+        login = f":{quote(secret, safe='')}@" if secret else ""
+        return f"redis://{login}{self.redis_host}:{self.redis_port}/0"
+
+    @property
+    def database_url(self) -> str:
+        """The store as an SQLAlchemy URL: PostgreSQL where configured, else SQLite."""
+        if self.database_url_given is not None:
+            url = self.database_url_given.get_secret_value()
+            scheme, _, rest = url.partition("://")
+            return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url
+        if self.postgres_host is None:
+            return f"sqlite+aiosqlite:///{self.data_dir / 'gateway.sqlite'}"
+        secret = self.postgres_password.get_secret_value() if self.postgres_password else ""
+        login = quote(self.postgres_user, safe="") + (
+            f":{quote(secret, safe='')}" if secret else ""
+        )
+        return (
+            f"postgresql+psycopg://{login}@{self.postgres_host}:{self.postgres_port}"
+            f"/{self.postgres_db}"
+        )
+
+    @property
+    def embedded_store(self) -> bool:
+        """Whether the store is SQLite: one gateway process holds it."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def control_socket(self) -> Path:
+        """The socket by which the command line speaks to a running gateway."""
+        return self.data_dir / "control.sock"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return _is_loopback(self.host)
+
+    @classmethod
+    def load(cls, purpose: Purpose = "command", **overrides: Any) -> "Settings":
+        """Read environment and ``.env``, refusing unsafe sets for ``purpose``.
+
+        Args:
+            overrides: field names with values from the command line; they win.
+
+        Raises:
+            ConfigurationError: every fault, one line each, the variable's name first.
+        """
+        faults = _unknown_names()
+        settings: Settings | None = None
+        try:
+            settings = cls(**overrides)
+        except ValidationError as error:
+            faults += [_fault(item) for item in error.errors(include_url=False)]
+        if settings is None:
+            # The cross-checks still look at what could be read, so that all is told at once.
+            settings = cls.model_construct(**_readable(cls, overrides))
+        faults += _unsafe(settings, purpose)
+        if faults:
+            raise ConfigurationError(list(dict.fromkeys(faults)))
+        return settings
+
+
+def environment_name(field: str) -> str:
+    """Return the environment variable that fills a field of Settings."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
+
+
+def known_names() -> dict[str, str]:
+    """Return every environment variable with the field that it fills."""
+    return {environment_name(field): field for field in Settings.model_fields}
+
+
+def _fault(item: Any) -> str:
+    location = str(item["loc"][0]) if item["loc"] else "settings"
+    name = environment_name(location) if location in Settings.model_fields else location
+    return f"{name}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _readable(cls: type[Settings], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return every field that validates by itself, so one fault does not hide the next."""
+    values: dict[str, Any] = {}
+    present = {**dotenv_values(".env"), **os.environ}
+    for name, field in known_names().items():
+        given = overrides.get(field, present.get(name))
+        if given in (None, ""):
+            continue
+        try:
+            checked: Any = cls.__pydantic_validator__.validate_assignment(
+                cls.model_construct(), field, given
+            )
+        except ValidationError:
+            continue
+        values[field] = getattr(checked, field)
+    return values
+
+
+def _unknown_names() -> list[str]:
+    """Name the variables with our prefix that nothing reads: a typing error would be silent."""
+    known = known_names()
+    present = {**dotenv_values(".env"), **os.environ}
+    faults = []
+    for name in sorted(present):
+        if name.startswith(OWN_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            faults.append(f"{name}: no such setting{hint}")
+    return faults
+
+
+def _unsafe(settings: Settings, purpose: Purpose) -> list[str]:
+    """Return the combinations that would be unsafe, or could not work."""
+    faults = []
+    for name, secret in (
+        ("JWT_SECRET", settings.jwt_secret),
+        ("HMAC_SECRET", settings.hmac_secret),
+    ):
+        if secret and len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES:
+            faults.append(f"{name}: at least {SHORTEST_SECRET_BYTES} bytes (openssl rand -hex 32)")
+    if settings.jwt_secret and settings.hmac_secret == settings.jwt_secret:
+        faults.append("HMAC_SECRET: must differ from JWT_SECRET")
+    if settings.hmac_secret and not settings.subject:
+        faults.append("MCP_GATEWAY_SUBJECT: HMAC_SECRET needs it, to know whose key it is")
+    if bool(settings.freqtrade_username) != bool(settings.freqtrade_password):
+        faults.append("FREQTRADE_PASSWORD: user name and password go together")
+    if settings.postgres_host and not settings.postgres_password:
+        faults.append("POSTGRES_PASSWORD: missing beside POSTGRES_HOST")
+    if purpose == "serve":
+        faults += _unsafe_to_serve(settings)
+    if purpose == "stdio" and settings.token and not settings.jwt_secret:
+        faults.append("JWT_SECRET: needed to check MCP_GATEWAY_TOKEN")
+    return faults
+
+
+def _unsafe_to_serve(settings: Settings) -> list[str]:
+    faults = []
+    if settings.jwt_secret is None:
+        faults.append("JWT_SECRET: serving HTTP needs tokens; set it (openssl rand -hex 32)")
+    if not settings.on_loopback:
+        if not settings.allowed_hosts:
+            faults.append("MCP_GATEWAY_ALLOWED_HOSTS: needed to listen beyond loopback")
+        if not settings.allowed_origins:
+            faults.append("MCP_GATEWAY_ALLOWED_ORIGINS: needed to listen beyond loopback")
+    return faults
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,56 @@
+"""Prometheus metrics: the predecessor's three, and the gateway's own.
+
+Label values come from fixed tables (routes, operations, codes), never from a caller, so
+nobody can grow the number of series.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+REGISTRY = CollectorRegistry()
+
+http_requests_total = Counter(
+    "http_requests_total", "HTTP requests answered.", ("method", "path", "status"),
+    registry=REGISTRY,
+)  # fmt: skip
+http_request_duration_seconds = Histogram(
+    "http_request_duration_seconds", "Seconds from request to answer.", ("method", "path"),
+    registry=REGISTRY,
+)  # fmt: skip
+http_requests_in_progress = Gauge(
+    "http_requests_in_progress", "HTTP requests being answered.", registry=REGISTRY
+)
+
+calls_total = Counter(
+    "mcp_gateway_calls_total",
+    "Operations called, by channel and result code (ok, or the refusal's code).",
+    ("operation", "channel", "code"),
+    registry=REGISTRY,
+)
+orders_total = Counter(
+    "mcp_gateway_orders_total", "Orders by side and outcome.", ("side", "outcome"),
+    registry=REGISTRY,
+)  # fmt: skip
+orders_unresolved = Gauge(
+    "mcp_gateway_orders_unresolved", "Orders whose outcome is not known.", registry=REGISTRY
+)
+bot_requests_total = Counter(
+    "mcp_gateway_bot_requests_total", "Requests to the bot, by endpoint and result.",
+    ("endpoint", "result"), registry=REGISTRY,
+)  # fmt: skip
+bot_request_seconds = Histogram(
+    "mcp_gateway_bot_request_seconds", "Seconds the bot took to answer.", ("endpoint",),
+    registry=REGISTRY,
+)  # fmt: skip
+cache_reads_total = Counter(
+    "mcp_gateway_cache_reads_total", "Reads answered from cache, live or stale.",
+    ("kind", "source"), registry=REGISTRY,
+)  # fmt: skip
+audit_rows_total = Counter(
+    "mcp_gateway_audit_rows_total", "Audit rows written, and those lost to a full queue.",
+    ("result",), registry=REGISTRY,
+)  # fmt: skip
+
+
+def exposition() -> bytes:
+    """Return every metric in the Prometheus text format."""
+    return generate_latest(REGISTRY)
