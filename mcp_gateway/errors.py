@@ -41,6 +41,7 @@ class GatewayError(Exception):
         self.hint = hint or self.default_hint
         self.retry_after_s = retry_after_s
         self.detail = dict(detail or {})
+        self.replayed = False  # the recorded answer of an earlier call with the same request_id
 
     def public(self) -> dict[str, Any]:
         """Return the JSON object that every face shows: code, message, retryable, hint."""
@@ -101,6 +102,46 @@ class RequestTooLarge(Refusal):
     status = 413
     default_code = "request_too_large"
     default_hint = "Send a smaller body."
+
+
+class RequestMalformed(Refusal):
+    """The request could not be read at all: not HTTP as agreed, or not JSON (400)."""
+
+    status = 400
+    default_code = "request_malformed"
+    default_hint = "Send one JSON object in UTF-8, each key once."
+
+
+class MethodNotAllowed(Refusal):
+    """The route exists and knows no such method (405)."""
+
+    status = 405
+    default_code = "method_not_allowed"
+    default_hint = "Use a method that the Allow header names."
+
+
+class RequestTimeout(Refusal):
+    """The body did not arrive in time (408)."""
+
+    status = 408
+    default_code = "request_timeout"
+    default_hint = "Nothing was done. Send the whole body without pauses."
+
+
+class MediaTypeNotSupported(Refusal):
+    """The body is of a kind that the route does not read (415)."""
+
+    status = 415
+    default_code = "media_type_not_supported"
+    default_hint = "Send Content-Type: application/json, without Content-Encoding."
+
+
+class HeadersTooLarge(Refusal):
+    """The request line and headers are larger than the gateway reads (431)."""
+
+    status = 431
+    default_code = "headers_too_large"
+    default_hint = "Send fewer and shorter headers."
 
 
 class OrderDenied(Refusal):

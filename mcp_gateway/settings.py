@@ -13,13 +13,19 @@ from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES, SCOPES
 from mcp_gateway.errors import ConfigurationError
 
 OWN_PREFIX = "MCP_GATEWAY_"
 SHORTEST_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
+INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR")
 Purpose = Literal["serve", "stdio", "command"]
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -28,6 +34,22 @@ def default_data_dir() -> Path:
     """Return where the embedded store lies unless told otherwise (XDG base directories)."""
     home = os.environ.get("XDG_DATA_HOME")
     return (Path(home) if home else Path.home() / ".local" / "share") / "mcp-gateway"
+
+
+def default_cache_dir() -> Path:
+    """Return where what can be made anew lies (XDG base directories)."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "mcp-gateway"
+
+
+def child_environment() -> dict[str, str]:
+    """Return what a foreign program inherits: enough to run, no secret and no setting."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+def sandbox_file() -> Path:
+    """Return where a running sandbox tells the command line its address and keys."""
+    return default_data_dir() / "sandbox.json"
 
 
 def _env(name: str, default: Any, about: str, **bounds: Any) -> Any:
@@ -69,6 +91,13 @@ class Settings(BaseSettings):
         "Wall-clock deadline of an order; the bot's own retries take 18 s and more.",
         ge=1, le=600,
     )  # fmt: skip
+    quiet_s: float = _env(
+        "MCP_GATEWAY_QUIET_S",
+        60.0,
+        "How long after an unanswered order its absence at the bot may count, in seconds.",
+        ge=0,
+        le=3600,
+    )
 
     # Redis and PostgreSQL (none: memory and SQLite)
     redis_url_given: SecretStr | None = _env(
@@ -261,6 +290,35 @@ class Settings(BaseSettings):
         if faults:
             raise ConfigurationError(list(dict.fromkeys(faults)))
         return settings
+
+    @classmethod
+    def apart(cls, **values: Any) -> "Settings":
+        """Return settings made of ``values`` and defaults alone, whatever the environment says.
+
+        The sandbox is set up so: a real bot's address or a real store must not leak into it.
+
+        Raises:
+            ConfigurationError: a value is invalid.
+        """
+        try:
+            return _Apart(**values)
+        except ValidationError as error:
+            faults = [_fault(item) for item in error.errors(include_url=False)]
+            raise ConfigurationError(faults) from None
+
+
+class _Apart(Settings):
+    """Settings that read no environment and no file."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  (pydantic's signature)
+        init_settings: PydanticBaseSettingsSource,
+        *_others: PydanticBaseSettingsSource,
+        **_named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 def environment_name(field: str) -> str:

@@ -1,0 +1,1 @@
+"""What happened, who asked, and what became of it: append-only."""

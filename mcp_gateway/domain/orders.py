@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -39,10 +39,15 @@ def _plain_number(value: Any) -> Any:
     return value
 
 
+def _normal(number: Decimal) -> Decimal:
+    """Strip trailing zeros, exactly: the default context would round at 28 digits."""
+    return number.normalize(Context(prec=max(1, len(number.as_tuple().digits))))
+
+
 def _bounded(value: Decimal) -> Decimal:
     if not value.is_finite() or value <= 0 or value > LARGEST_NUMBER:
         raise ValueError(f"a number above 0 and at most {LARGEST_NUMBER:f}")
-    exponent = value.normalize().as_tuple().exponent
+    exponent = _normal(value).as_tuple().exponent
     if isinstance(exponent, int) and -exponent > MOST_DECIMALS:
         raise ValueError(f"a number with at most {MOST_DECIMALS} decimals")
     return value
@@ -60,7 +65,7 @@ AgentName = Annotated[str, Field(strict=True, min_length=1, max_length=128)]
 
 def canonical(number: Decimal) -> str:
     """Write a decimal the one way that fingerprints and the ledger know: ``0.001``, ``50000``."""
-    text = format(number.normalize(), "f")
+    text = format(_normal(number), "f")
     return "0" if text in {"-0", "0"} else text
 
 
@@ -120,8 +125,9 @@ class OrderRecord:
     """One row of the ledger: the order, where it stands and what the bot told of it.
 
     ``amount`` is what was asked for (base); ``actual_amount`` what the bot made of it and
-    ``filled_amount`` what has been executed. ``answer`` is the first final answer, word for
-    word, which every repetition of the request gets again.
+    ``filled_amount`` what has been executed. ``answer`` is the receipt of a placed order, word
+    for word, which every repetition of the request gets again; of a denied one it is the rule
+    with its limit and the order's value.
     """
 
     order_id: str

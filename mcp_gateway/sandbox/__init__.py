@@ -1,0 +1,1 @@
+"""A real Freqtrade in dry-run on a simulated exchange, all of it on loopback."""

@@ -1,0 +1,1 @@
+"""Where things are kept: key-value store (memory, Redis) and SQL store (SQLite, PostgreSQL)."""

@@ -26,6 +26,11 @@ calls_total = Counter(
     ("operation", "channel", "code"),
     registry=REGISTRY,
 )
+limiter_degraded = Gauge(
+    "mcp_gateway_limiter_degraded",
+    "1 while the shared store is down and reads are limited by this process alone.",
+    registry=REGISTRY,
+)
 orders_total = Counter(
     "mcp_gateway_orders_total", "Orders by side and outcome.", ("side", "outcome"),
     registry=REGISTRY,

@@ -1,0 +1,187 @@
+"""``mcp-gateway doctor``: says what is wrong before the first order does."""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+
+import click
+
+from mcp_gateway.clock import Clock
+from mcp_gateway.domain.market import TIMEFRAMES
+from mcp_gateway.domain.positions import BotState
+from mcp_gateway.errors import ConfigurationError, GatewayError
+from mcp_gateway.settings import Purpose, Settings
+
+SLOW_BOT_S: Final = 0.5
+IDLE_LOOP_S: Final = 60.0
+_MARKS: Final = {"ok": "✓", "warning": "!", "fault": "✗"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: how it is, and what to do where it is not well."""
+
+    part: str
+    level: Literal["ok", "warning", "fault"]
+    message: str
+    hint: str = ""
+
+
+@click.command()
+@click.option(
+    "--for", "purpose", type=click.Choice(["serve", "stdio"]), default="serve", show_default=True,
+    help="What the gateway is to be started for.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+def doctor(purpose: Purpose, as_json: bool) -> int:
+    """Look at configuration, bot, Redis, database and keys; exit code 1 on any fault.
+
+    Example: mcp-gateway doctor --for stdio
+    """
+    import anyio
+
+    from mcp_gateway.telemetry import logs
+
+    logs.configure("ERROR", "console")
+    try:
+        settings = Settings.load(purpose)
+    except ConfigurationError as error:
+        findings = [Finding("configuration", "fault", fault) for fault in error.faults]
+    else:
+        findings = anyio.run(_examine, settings)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in findings]))
+    else:
+        for one in findings:
+            click.echo(f"{_MARKS[one.level]} {one.part}: {one.message}")
+            if one.hint:
+                click.echo(f"    {one.hint}")
+    return 1 if any(one.level == "fault" for one in findings) else 0
+
+
+async def _examine(settings: Settings) -> list[Finding]:
+    findings = [Finding("configuration", "ok", "every setting is valid and safe")]
+    findings += _keys(settings)
+    findings.append(_folder(settings))
+    findings += [one async for one in _redis(settings)]
+    findings += [one async for one in _database(settings)]
+    findings += [one async for one in _bot(settings)]
+    return findings
+
+
+def _keys(settings: Settings) -> list[Finding]:
+    if settings.hmac_secret is None:
+        told = "HMAC_SECRET is not set: over HTTP no order will be accepted"
+        hint = "Set HMAC_SECRET and MCP_GATEWAY_SUBJECT; stdio needs no signature."
+        return [Finding("keys", "warning", told, hint)]
+    found = [Finding("keys", "ok", f"HMAC_SECRET signs the orders of {settings.subject}")]
+    if settings.legacy_signature:
+        told = "MCP_GATEWAY_LEGACY_SIGNATURE accepts signatures that can be replayed"
+        hint = "Switch it off when no caller needs X-Signature any more."
+        found.append(Finding("keys", "warning", told, hint))
+    return found
+
+
+def _folder(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        told = f"{folder} cannot be written"
+        return Finding(
+            "data folder", "fault", told, "Set MCP_GATEWAY_DATA_DIR to a folder of yours."
+        )
+    return Finding("data folder", "ok", str(folder))
+
+
+async def _redis(settings: Settings) -> AsyncIterator[Finding]:
+    from mcp_gateway.storage.kv import open_kv
+
+    if settings.redis_url is None:
+        yield Finding("redis", "ok", "not configured: cache, nonces and quotas are in memory")
+        return
+    kv = open_kv(settings.redis_url, Clock())
+    try:
+        await kv.ping()
+        yield Finding("redis", "ok", "answers")
+    except GatewayError as error:
+        hint = "Check REDIS_HOST, REDIS_PORT, REDIS_PASSWORD (redis-cli -h HOST -p PORT ping)."
+        yield Finding("redis", "fault", error.message, hint)
+    finally:
+        await kv.close()
+
+
+async def _database(settings: Settings) -> AsyncIterator[Finding]:
+    from mcp_gateway.storage.sql import check
+
+    name = "SQLite (embedded)" if settings.embedded_store else "PostgreSQL"
+    try:
+        found = await check(settings.database_url)
+    except GatewayError as error:
+        yield Finding("database", "fault", error.message, error.hint)
+        return
+    if found.ready:
+        yield Finding("database", "ok", f"{name} is at revision {found.current}")
+    elif settings.embedded_store:
+        yield Finding("database", "ok", f"{name} will be set up at the first start")
+    else:
+        yield Finding("database", "fault", f"{name} is not set up", "Run `mcp-gateway db upgrade`.")
+
+
+async def _bot(settings: Settings) -> AsyncIterator[Finding]:
+    from mcp_gateway.freqtrade.client import FreqtradeClient
+
+    clock = Clock()
+    password = settings.freqtrade_password
+    bot = FreqtradeClient(
+        settings.freqtrade_url,
+        settings.freqtrade_username,
+        password.get_secret_value() if password else None,
+        pool_size=1,
+        read_timeout_s=settings.read_timeout_s,
+        order_timeout_s=settings.order_timeout_s,
+        clock=clock,
+    )
+    async with bot:
+        try:
+            started = clock.monotonic()
+            state = await bot.bot_state()
+            elapsed_s = clock.monotonic() - started
+            health = await bot.health()
+        except GatewayError as error:
+            yield Finding(
+                "freqtrade", "fault", f"{error.message} ({settings.freqtrade_url})", error.hint
+            )
+            return
+    yield Finding("freqtrade", "ok", f"{state.name} {state.version} answers, {state.mode}")
+    for finding in _bot_state(state, settings):
+        yield finding
+    if elapsed_s > SLOW_BOT_S:
+        told = f"took {elapsed_s:.1f} s for a small answer"
+        hint = "Check the way to it; raise FREQTRADE_POOL_SIZE and REDIS_TTL for many readers."
+        yield Finding("freqtrade", "warning", told, hint)
+    last = health.last_process_at
+    if state.state == "running" and last is not None:
+        idle_s = (clock.now() - last).total_seconds()
+        if idle_s > IDLE_LOOP_S:
+            told = f"its loop last ran {idle_s:.0f} s ago"
+            yield Finding("freqtrade", "warning", told, "Look at the bot's own log.")
+
+
+def _bot_state(state: BotState, settings: Settings) -> list[Finding]:
+    found = []
+    if state.mode != settings.mode:
+        told = f"the bot is {state.mode}, MCP_GATEWAY_MODE is {settings.mode}: orders are denied"
+        found.append(Finding("freqtrade", "warning", told, "Start the bot with dry_run: true."))
+    if state.state != "running":
+        told = f"the bot is {state.state}"
+        found.append(Finding("freqtrade", "warning", told, "Start it: its /start command."))
+    if not state.entries_enabled:
+        told = "force_entry_enable is off: every buy will be denied"
+        found.append(Finding("freqtrade", "warning", told, "Set it in the bot's configuration."))
+    if not state.spot:
+        found.append(Finding("freqtrade", "warning", "a futures bot is served reads only"))
+    if state.timeframe not in TIMEFRAMES:
+        found.append(Finding("freqtrade", "warning", f"timeframe {state.timeframe} is not served"))
+    return found

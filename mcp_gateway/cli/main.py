@@ -1,0 +1,113 @@
+"""The command line: arguments and exit codes, nothing else.
+
+Exit codes: 0 done, 1 failed, 2 misuse or configuration.
+"""
+
+import importlib
+import sys
+from typing import Any, Final
+
+import click
+
+from mcp_gateway import __version__
+from mcp_gateway.errors import ConfigurationError, GatewayError
+
+FAILED: Final = 1
+MISUSED: Final = 2
+_COMMANDS: Final = {
+    "serve": "Serve MCP and REST over HTTP.",
+    "stdio": "Serve one desktop app over standard input and output.",
+    "sandbox": "Run a real Freqtrade on a simulated exchange, and the gateway before it.",
+    "call": "Call a tool of a running gateway.",
+    "token": "Make a token for an agent.",
+    "hash-password": "Hash a password for the clients file.",
+    "orders": "Show the orders in the ledger.",
+    "audit": "Show the audit log.",
+    "db": "Upgrade or check the database.",
+    "doctor": "Say what is wrong before the first order does.",
+}
+_PLACES: Final = {"hash-password": ("token", "hash_password")}
+
+
+class Commands(click.Group):
+    """Imports a command when it runs, so that ``--help`` and errors are quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of a first day."""
+        return list(_COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _PLACES.get(cmd_name, (cmd_name, cmd_name))
+        command: click.Command = getattr(importlib.import_module(f"mcp_gateway.cli.{module}"), name)
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the list from the table above, importing nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mcp-gateway")
+def cli() -> None:
+    """The MCP server between LLM trading agents and the Freqtrade bot.
+
+    Example: mcp-gateway sandbox --tour
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; every anticipated failure becomes a sentence and an exit code."""
+    try:
+        result: Any = cli.main(arguments, prog_name="mcp-gateway", standalone_mode=False)
+    except (GatewayError, ExceptionGroup) as error:
+        return _told(_innermost(error))
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _innermost(error: Exception) -> Exception:
+    """Dig the first failure out of the groups that task groups wrap it in."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _told(error: Exception) -> int:
+    """Print a failure; whatever is not ours is a bug and keeps its traceback."""
+    if isinstance(error, ConfigurationError):
+        click.echo("The configuration has faults:", err=True)
+        for fault in error.faults:
+            click.echo(f"  {fault}", err=True)
+        return MISUSED
+    if not isinstance(error, GatewayError):
+        raise error
+    for line in error.detail.get("log_tail", ()):
+        click.echo(f"  | {line}", err=True)
+    click.echo(f"{error.code}: {error.message}\n  {error.hint}", err=True)
+    return FAILED
+
+
+if __name__ == "__main__":
+    main()

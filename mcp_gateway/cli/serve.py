@@ -1,0 +1,31 @@
+"""``mcp-gateway serve``: MCP and REST over HTTP."""
+
+import click
+
+
+@click.command()
+@click.option("--host", help="Address to listen on, in place of MCP_GATEWAY_HOST.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535),
+    help="Port to listen on, in place of MCP_GATEWAY_PORT; 0 takes any free one.",
+)  # fmt: skip
+def serve(host: str | None, port: int | None) -> None:
+    """Serve MCP at /mcp and the REST face at /api/v1, until a signal says stop.
+
+    Example: mcp-gateway serve --port 8000
+    """
+    from mcp_gateway.settings import Settings
+    from mcp_gateway.telemetry import logs
+
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = Settings.load("serve", **given)
+    logs.configure(settings.log_level, settings.log_format)
+    from mcp_gateway.cli.records import control_verbs
+    from mcp_gateway.transports import http
+
+    log = logs.get(__name__)
+    http.serve(
+        settings,
+        verbs=control_verbs(),
+        on_ready=lambda url: log.info("Listening", url=url, mcp_url=f"{url}/mcp"),
+    )

@@ -1,0 +1,24 @@
+"""``mcp-gateway stdio``: one desktop app on standard input and output."""
+
+import click
+
+
+@click.command()
+def stdio() -> None:
+    """Serve MCP over standard input and output, for the app that started this process.
+
+    Everything is set by the environment. Without MCP_GATEWAY_TOKEN the caller is
+    MCP_GATEWAY_SUBJECT with MCP_GATEWAY_SCOPES (default: reading and previews).
+
+    Example: FREQTRADE_URL=http://127.0.0.1:8080 mcp-gateway stdio
+    """
+    import anyio
+
+    from mcp_gateway.settings import Settings
+    from mcp_gateway.telemetry import logs
+
+    settings = Settings.load("stdio")
+    logs.configure(settings.log_level, settings.log_format)
+    from mcp_gateway.transports.stdio import serve_stdio
+
+    anyio.run(serve_stdio, settings)

@@ -1,0 +1,137 @@
+"""What an answer of the bot proves.
+
+A 502 is its refusal, a 500 or a lost answer leaves an order's outcome unknown, and two
+refusals are none: the bot says no after it has cancelled something.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from mcp_gateway.domain.positions import Trade
+from mcp_gateway.errors import BotRejected, BotUnavailable, GatewayError, NotFound
+from mcp_gateway.freqtrade import wire
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The bot took the order; an entry comes with its trade, an exit with none.
+
+    The trade of a concurrent entry may be answered: look for the tag before believing it.
+    """
+
+    trade: Trade | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The bot refused: nothing was ordered."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No byte of the order left: the connection was never made."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Whether the order was carried out is not known."""
+
+    code: str
+
+
+Answer = Accepted | Refused | NotSent | Unanswered
+
+# Beginnings of the reasons that Freqtrade 2026.9 gives (rpc.py), in words of ours.
+REASONS = {
+    "Symbol does not exist": "pair_inactive",
+    "Wrong pair selected": "quote_currency_wrong",
+    "Maximum number of trades": "no_free_slot",
+    "position for ": "position_exists",
+    "Force_entry not enabled": "entries_disabled",
+    "trader is not running": "bot_not_running",
+    "Can't go short": "short_not_possible",
+    "Failed to enter position": "entry_refused",
+    "Remaining amount of ": "remainder_too_small",
+    "invalid argument": "trade_not_open",
+}
+UNKNOWN_REASON = "bot_refused"
+# Said after the fact: an unfilled entry has been cancelled and its trade deleted.
+DONE_ALTHOUGH_REFUSED = ("Failed to exit trade", "no active trade")
+# Statuses by which the bot's web server turns a request away before its trading part sees it.
+TURNED_AWAY: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "bot_credentials",
+    HTTPStatus.NOT_FOUND: "bot_endpoint_missing",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "bot_request_invalid",
+}
+
+
+def code_of(reason: str) -> str:
+    """Translate the bot's reason for a refusal into a word of ours."""
+    return next(
+        (code for start, code in REASONS.items() if reason.startswith(start)), UNKNOWN_REASON
+    )
+
+
+def unaccepted(status: int, body: bytes) -> Refused | Unanswered:
+    """Tell what an answer other than 200 to an order proves.
+
+    Only Freqtrade's own bodies prove a refusal: a proxy's 502 says that the bot's answer got
+    lost, not that it was no.
+    """
+    if status == HTTPStatus.BAD_GATEWAY:
+        reason = wire.reason(body)
+        if reason is None:
+            return Unanswered("bot_failed")
+        if reason.startswith(DONE_ALTHOUGH_REFUSED):
+            return Unanswered("refusal_unproven")
+        return Refused(code_of(reason))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and wire.is_wrong_state(body):
+        return Refused("bot_not_running")
+    if status in TURNED_AWAY:
+        return Refused(TURNED_AWAY[status])
+    return Unanswered(
+        "bot_failed" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "bot_nonsense"
+    )
+
+
+def failed_read(status: int, body: bytes) -> GatewayError:
+    """Turn an answer other than 200 to a read into the error that it is."""
+    if status == HTTPStatus.NOT_FOUND and wire.is_trade_missing(body):
+        return NotFound("The bot has no such trade.", code="trade_not_found")
+    if status == HTTPStatus.BAD_GATEWAY and (reason := wire.reason(body)) is not None:
+        return BotRejected("The bot refused to answer.", code=code_of(reason))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and wire.is_wrong_state(body):
+        return BotUnavailable(
+            "The bot is not in a state that answers this.",
+            code="bot_stopped",
+            hint="Wait until the operator has started the bot, then call again.",
+        )
+    if status == HTTPStatus.UNAUTHORIZED:
+        return BotUnavailable(
+            "The bot does not accept the gateway's credentials.",
+            code="bot_credentials",
+            hint="The operator has to check FREQTRADE_USERNAME and FREQTRADE_PASSWORD; "
+            "call again afterwards.",
+        )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return BotUnavailable("The bot failed to answer; nothing was changed.", code="bot_failed")
+    return wire.nonsense()
+
+
+def entered(body: bytes) -> Accepted | Unanswered:
+    """Read the 200 of an entry."""
+    try:
+        trade = wire.entered(body)
+    except BotUnavailable as error:
+        return Unanswered(error.code)
+    # A 200 without a trade: the order went through, its trade was gone a moment later.
+    return Unanswered("trade_missing") if trade is None else Accepted(trade)
+
+
+def exited(body: bytes) -> Accepted | Unanswered:
+    """Read the 200 of an exit."""
+    return Accepted(None) if wire.is_result(body) else Unanswered("bot_nonsense")

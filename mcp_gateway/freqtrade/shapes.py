@@ -1,0 +1,214 @@
+"""What the bot sends, as pydantic shapes: extras pass unnoticed, any number may be null."""
+
+import math
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, RootModel
+
+from mcp_gateway.clock import from_unix
+from mcp_gateway.domain.positions import Position, Trade, TradeOrder
+
+NOTHING = Decimal(0)
+# How ccxt counts precision: 2 decimal places, 3 significant digits, 4 the step itself.
+DECIMAL_PLACES, TICK_SIZE = 2, 4
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(str(value)) if math.isfinite(value) else None
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError("a number or null")
+
+
+def _moment(value: Any) -> Any:
+    """Read milliseconds since 1970; 0 is how the bot says never."""
+    if not value:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("milliseconds or null")
+    try:
+        return from_unix(value / 1000)
+    except (OverflowError, OSError):
+        raise ValueError("milliseconds of a year that exists") from None
+
+
+Number = Annotated[Decimal | None, BeforeValidator(_finite)]
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Config(_Wire):
+    dry_run: bool
+    state: str
+    trading_mode: str
+    stake_currency: str
+    timeframe: str
+    max_open_trades: Number = None
+    force_entry_enable: bool | None = None
+    bot_name: str | None = None
+    version: str | None = None
+
+
+class Health(_Wire):
+    last_process: AwareDatetime | None = None
+    bot_startup: AwareDatetime | None = None
+
+
+class Whitelist(_Wire):
+    whitelist: list[str]
+
+
+class Blacklist(_Wire):
+    blacklist: list[str]
+    blacklist_expanded: list[str] | None = None
+
+
+class Lock(_Wire):
+    pair: str
+    side: str | None = None
+    active: bool | None = None
+
+
+class Locks(_Wire):
+    locks: list[Lock]
+
+
+class Currency(_Wire):
+    currency: str
+    free: Number = None
+    bot_owned: Number = None
+
+
+class Balance(_Wire):
+    currencies: list[Currency]
+    total: Number
+    stake: str
+    note: str | None = None
+
+
+class ForeignOrder(_Wire):
+    order_id: str
+    ft_order_side: str
+    ft_order_tag: str | None = None
+    order_type: str | None = None
+    status: str | None = None
+    is_open: bool | None = None
+    amount: Number = None
+    filled: Number = None
+    average: Number = None
+    safe_price: Number = None
+    price: Number = None
+    order_timestamp: Moment = None
+
+    def order(self, is_short: bool) -> TradeOrder:
+        filled = self.filled or NOTHING
+        closing: Literal["buy", "sell"] = "buy" if is_short else "sell"
+        opening: Literal["buy", "sell"] = "sell" if is_short else "buy"
+        return TradeOrder(
+            order_id=self.order_id,
+            tag=self.ft_order_tag,
+            # A stop loss is an order of its own side for the bot: it closes.
+            side=opening if self.ft_order_side == opening else closing,
+            order_type=self.order_type or "",
+            status=self.status or "",
+            is_open=bool(self.is_open),
+            amount=self.amount or NOTHING,
+            filled=filled,
+            average_price=(self.average or self.safe_price) if filled else None,
+            price=self.price or self.safe_price,
+            at=self.order_timestamp,
+        )
+
+
+class ForeignTrade(_Wire):
+    trade_id: int
+    pair: str
+    is_open: bool
+    is_short: bool | None = None
+    enter_tag: str | None = None
+    amount: Number = None
+    open_rate: Number = None
+    current_rate: Number = None
+    fee_open: Number = None
+    stop_loss_abs: Number = None
+    profit_abs: Number = None
+    profit_ratio: Number = None
+    amount_precision: Number = None
+    precision_mode: int | None = None
+    open_timestamp: Moment = None
+    orders: list[ForeignOrder] | None = None
+
+    def trade(self) -> Trade:
+        is_short = bool(self.is_short)
+        return Trade(
+            trade_id=self.trade_id,
+            pair=self.pair,
+            is_open=self.is_open,
+            is_short=is_short,
+            tag=self.enter_tag,
+            amount=self.amount or NOTHING,
+            open_rate=self.open_rate,
+            current_rate=self.current_rate,
+            fee_rate=self.fee_open,
+            lot_step=self._lot_step(),
+            opened_at=self.open_timestamp,
+            orders=tuple(order.order(is_short) for order in self.orders or ()),
+        )
+
+    def position(self) -> Position:
+        return Position(
+            trade_id=self.trade_id,
+            pair=self.pair,
+            side="sell" if self.is_short else "buy",
+            amount=self.amount or NOTHING,
+            entry_price=self.open_rate,
+            current_price=self.current_rate,
+            unrealized_pnl=self.profit_abs,
+            unrealized_pnl_pct=None if self.profit_ratio is None else self.profit_ratio * 100,
+            stop_loss=self.stop_loss_abs or None,
+            take_profit=None,
+            open_at=self.open_timestamp,
+            tag=self.enter_tag,
+        )
+
+    def _lot_step(self) -> Decimal | None:
+        if self.amount_precision is None:
+            return None
+        if self.precision_mode == DECIMAL_PLACES:
+            return Decimal(1).scaleb(-int(self.amount_precision))
+        return self.amount_precision or None if self.precision_mode == TICK_SIZE else None
+
+
+class OpenTrades(RootModel[list[ForeignTrade]]):
+    pass
+
+
+class Trades(_Wire):
+    trades: list[ForeignTrade]
+
+
+class Candles(_Wire):
+    columns: list[str]
+    data: list[list[Any]]
+
+
+class Error(_Wire):
+    error: str
+
+
+class Detail(_Wire):
+    detail: str
+
+
+class Result(_Wire):
+    result: str
+
+
+class Entered(_Wire):
+    status: str | None = None

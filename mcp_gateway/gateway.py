@@ -1,0 +1,231 @@
+"""The composition root: one gateway with everything in it, opened and drained in order.
+
+What reads need is there at once. What orders need (the store) opens behind it, so that a
+desktop app has its tool list before the SQL libraries are even imported.
+"""
+
+import importlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import anyio
+
+from mcp_gateway.access.gate import Gate, build_gate
+from mcp_gateway.audit.trail import Trail
+from mcp_gateway.clock import Clock
+from mcp_gateway.domain.principals import Admission
+from mcp_gateway.errors import BotUnavailable, Draining, GatewayError, InternalError
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.market.service import Market
+from mcp_gateway.orders.account import Account, account_of
+from mcp_gateway.orders.detached import Detached, detached
+from mcp_gateway.settings import Settings
+from mcp_gateway.storage.kv import KeyValue, open_kv
+from mcp_gateway.telemetry import logs
+
+if TYPE_CHECKING:  # imported when the store opens, see open_books
+    from mcp_gateway.audit.log import AuditLog
+    from mcp_gateway.orders.books import Books
+    from mcp_gateway.orders.service import OrderService
+
+DRAIN_S: Final = 8.0  # for orders on their way when the gateway stops; recovery takes the rest
+REOPEN_S: Final = 2.0
+UNMENDABLE: Final = {"store_held", "schema_newer", "schema_outdated"}
+LONGEST_WAIT_S: Final = 10.0  # of an order tool for the store to open
+HEALTH_DEADLINE_S: Final = 2.0
+Absence = Callable[[], BotUnavailable | None]
+Word = Literal["healthy", "unhealthy", "embedded", "opening"]
+_log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the gateway and the services behind it are; the predecessor's words."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    services: dict[str, Word]
+    ready: bool
+
+
+class Gateway:
+    """The one core behind every wire and language."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        kv: KeyValue,
+        bot: FreqtradeClient,
+    ) -> None:
+        self.settings: Final = settings
+        self.clock: Final = clock
+        self.kv: Final = kv
+        self.bot: Final = bot
+        self.trail: Final = Trail()
+        self.gate: Final[Gate] = build_gate(settings, kv, self.trail, clock)
+        self.market: Final = Market(bot, kv, clock, settings.redis_ttl)
+        self._work: Detached | None = None
+        self._books: Books | None = None
+        self._trouble: GatewayError | None = None
+        self._wanted = anyio.Event()
+        self._tried = anyio.Event()
+        self._stopping = False
+
+    async def orders(self) -> "OrderService":
+        """Return the order service, once the store is open and recovery is done.
+
+        Raises:
+            StoreUnavailable: the store does not open; it is tried again behind this answer.
+            Draining: the gateway is starting or stopping.
+        """
+        return (await self.books()).orders
+
+    async def audit_log(self) -> "AuditLog":
+        """Return the audit log; raises as ``orders`` does."""
+        return (await self.books()).audit_log
+
+    async def books(self) -> "Books":
+        """Return what stands on the store; raises as ``orders`` does."""
+        self._wanted.set()
+        with anyio.move_on_after(LONGEST_WAIT_S):
+            await self._tried.wait()
+        if self._stopping:
+            raise Draining("The gateway is stopping.")
+        if self._books is not None:
+            return self._books
+        if self._trouble is not None:
+            raise self._trouble
+        raise Draining("The gateway is starting.", retry_after_s=REOPEN_S)
+
+    async def account(self, admission: Admission) -> Account:
+        """Tell balance, mode and limits; raises BotUnavailable."""
+        return await account_of(admission, self.bot, self.settings.rate_limit_per_minute)
+
+    async def health(self) -> Health:
+        """Ask every service how it is, all at once, in two seconds at most."""
+        services: dict[str, Word] = {}
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._ask, services, "freqtrade", self.bot.bot_state)
+            if self.kv.backend == "redis":
+                group.start_soon(self._ask, services, "redis", self.kv.ping)
+            if self._books is not None and not self.settings.embedded_store:
+                group.start_soon(self._ask, services, "postgres", self._books.store.ping)
+        services.setdefault("redis", "embedded")
+        services.setdefault("postgres", self._store_word())
+        ailing = [name for name, word in services.items() if word == "unhealthy"]
+        status: Literal["healthy", "degraded", "unhealthy"] = "healthy"
+        if ailing:
+            status = "unhealthy" if "freqtrade" in ailing and len(ailing) > 1 else "degraded"
+        ready = not self._stopping and (self._books is not None or not self._wanted.is_set())
+        return Health(status, dict(sorted(services.items())), ready)
+
+    def _store_word(self) -> Word:
+        if self._trouble is not None:
+            return "unhealthy"
+        if self.settings.embedded_store:
+            return "embedded"
+        return "opening"
+
+    async def _ask(self, services: dict[str, Word], name: str, ping: Any) -> None:
+        services[name] = "unhealthy"
+        with anyio.move_on_after(HEALTH_DEADLINE_S):
+            try:
+                await ping()
+                services[name] = "healthy"
+            except GatewayError as error:
+                _log.info("A service is unhealthy", service=name, code=error.code)
+
+    async def keep_books(self, work: Detached, after_s: float) -> None:
+        """Open the store (when first wanted, or after that long) and keep it until cancelled."""
+        self._work = work
+        with anyio.move_on_after(after_s):
+            await self._wanted.wait()
+        self._wanted.set()
+        books = await self._open_books(work)
+        await books.keep()
+
+    async def _open_books(self, work: Detached) -> "Books":
+        # In a thread: the SQL libraries take most of a second to import.
+        module: Any = await anyio.to_thread.run_sync(
+            importlib.import_module, "mcp_gateway.orders.books"
+        )
+        while True:
+            try:
+                books: Books = await module.open_books(
+                    self.settings, bot=self.bot, market=self.market, trail=self.trail,
+                    work=work, clock=self.clock,
+                )  # fmt: skip
+            except GatewayError as error:
+                self._trouble = error
+            except Exception:  # noqa: BLE001  (a bug here must not take the reads down)
+                _log.exception("The store did not open")
+                self._trouble = InternalError("The store did not open.")
+            else:
+                self._books, self._trouble = books, None
+                self._tried.set()
+                return books
+            _log.error("The store is not open", code=self._trouble.code, hint=self._trouble.hint)
+            self._tried.set()
+            await self.clock.sleep(REOPEN_S)
+
+    async def stop(self) -> None:
+        """Drain the orders on their way, write the trail, close every part; once or often."""
+        self._stopping = True
+        if self._work is not None:
+            await self._work.drain(DRAIN_S)
+        if self._books is not None:
+            await self._books.close()
+        await self.bot.aclose()
+        await self.kv.close()
+
+    async def ensure_store_is_ours(self) -> None:
+        """Wait for the first try of the store, and raise what no waiting will mend.
+
+        A store that is down may come back; one that another gateway holds, or whose schema
+        is not this version's, is a matter for the operator, best told at the start.
+        """
+        await self._tried.wait()
+        if self._trouble is not None and self._trouble.code in UNMENDABLE:
+            raise self._trouble
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    store_after_s: float = 0.0,
+    absence: Absence | None = None,
+) -> AsyncIterator[Gateway]:
+    """Open a gateway; on leaving, drain its orders, write its trail and close its parts.
+
+    Args:
+        store_after_s: lets the store open that late, or when an order tool first wants it.
+        absence: says why the bot can't be reached, for whoever is starting it.
+    """
+    clock = clock or Clock()
+    kv = open_kv(settings.redis_url, clock)
+    password = settings.freqtrade_password
+    bot = FreqtradeClient(
+        settings.freqtrade_url,
+        settings.freqtrade_username,
+        password.get_secret_value() if password else None,
+        pool_size=settings.freqtrade_pool_size,
+        read_timeout_s=settings.read_timeout_s,
+        order_timeout_s=settings.order_timeout_s,
+        clock=clock,
+    )
+    if absence is not None:
+        bot.absence = absence
+    gateway = Gateway(settings, clock, kv, bot)
+    try:
+        async with anyio.create_task_group() as background:
+            async with detached(DRAIN_S) as work:
+                background.start_soon(gateway.keep_books, work, store_after_s)
+                yield gateway
+            background.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await gateway.stop()

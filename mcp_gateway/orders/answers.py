@@ -1,0 +1,122 @@
+"""What a caller is told of an order: one receipt, or one typed error, from one ledger row.
+
+The first final answer is stored with the row, so a repeated request gets the same words.
+"""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from mcp_gateway.clock import iso
+from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
+from mcp_gateway.errors import BotRejected, GatewayError, OrderDenied, OutcomeUnknown
+from mcp_gateway.orders import protocol
+
+UNKNOWN_MESSAGE: Final = "The order was sent and the bot's answer is not known yet."
+_DENIALS: Final[dict[str, str]] = {
+    "bot_unavailable": "The bot did not answer; nothing was sent.",
+    "bot_busy": "Another order of this bot is still on its way; nothing was sent.",
+    "interrupted": "The gateway stopped before the order was sent; nothing was sent.",
+}
+_REJECTIONS: Final[dict[str, str]] = {
+    "pair_inactive": "The bot does not know the pair, or its market is closed.",
+    "quote_currency_wrong": "The bot trades another quote currency.",
+    "no_free_slot": "The bot has no free slot.",
+    "position_exists": "The bot holds the pair already.",
+    "entries_disabled": "The bot does not allow entries through its API.",
+    "bot_not_running": "The bot is not running.",
+    "remainder_too_small": "What would remain is too small to be sold later; sell all of it.",
+    "entry_refused": "The bot could not open the position: too small, or its strategy said no.",
+    "trade_not_open": "The position is closed already.",
+    "bot_credentials": "The bot does not accept the gateway's credentials.",
+    "not_executed": "The bot never executed it.",
+}
+
+
+def denial_message(code: str) -> str:
+    """Return our sentence for a denial that no pre-trade rule explains."""
+    return _DENIALS.get(code, "The order was denied; nothing was sent.")
+
+
+def rejection_message(code: str) -> str:
+    """Return our sentence for a refusal of the bot's."""
+    return _REJECTIONS.get(code, "The bot refused the order; nothing happened there.")
+
+
+def status(record: OrderRecord) -> str:
+    """Return the predecessor's ``status``: the order's life, or the outcome if none began."""
+    outcome = protocol.outcome(record.state)
+    if outcome != "placed":
+        return outcome
+    if record.state in {State.CANCELLED, State.VANISHED}:
+        return str(record.state)
+    if record.actual_amount is not None and record.filled_amount >= record.actual_amount:
+        return "filled"
+    return "partially_filled" if record.filled_amount else "submitted"
+
+
+def receipt(record: OrderRecord) -> dict[str, Any]:
+    """Return what ``create_order`` answers for a placed order: amounts in base, fee in quote."""
+    return {
+        "order_id": record.order_id,
+        "request_id": str(record.request_id),
+        "status": status(record),
+        "pair": record.pair,
+        "side": record.side,
+        "amount": _number(record.actual_amount or record.amount),
+        "filled_amount": _number(record.filled_amount),
+        "timestamp": iso(record.sent_at or record.created_at),
+        "message": record.message or "Order submitted successfully",
+        "outcome": protocol.outcome(record.state),
+        "mode": record.mode,
+        "agent": record.agent,
+        "requested_amount": _number(record.amount),
+        "average_price": _number(record.average_price),
+        "fee": _number(record.fee),
+        "trade_id": record.trade_id,
+        "bot_order_id": record.bot_order_id,
+    }
+
+
+def present_state(record: OrderRecord, history: tuple[HistoryEntry, ...]) -> dict[str, Any]:
+    """Return what ``get_order`` answers: where the order stands now and how it came there."""
+    return receipt(record) | {
+        "message": record.message or status(record),
+        "order_type": record.order_type,
+        "price": _number(record.price),
+        "code": record.code,
+        "final": protocol.is_final(record.state),
+        "history": [
+            {"state": str(entry.state), "at": iso(entry.at), "code": entry.code}
+            for entry in history
+        ],
+    }
+
+
+def refusal(record: OrderRecord) -> GatewayError | None:
+    """Return the error that tells this order's outcome, None where it was placed."""
+    outcome = protocol.outcome(record.state)
+    told: dict[str, Any] = {"code": record.code, "detail": _facts(record) | (record.answer or {})}
+    if outcome == "denied":
+        return OrderDenied(record.message or denial_message(""), **told)
+    if outcome == "rejected":
+        return BotRejected(record.message or rejection_message(""), **told)
+    if outcome == "unknown":
+        return unknown(record)
+    return None
+
+
+def unknown(record: OrderRecord) -> OutcomeUnknown:
+    """Return the error of an order whose outcome is not known."""
+    return OutcomeUnknown(UNKNOWN_MESSAGE, detail=_facts(record) | {"outcome": "unknown"})
+
+
+def _facts(record: OrderRecord) -> dict[str, Any]:
+    return {
+        "outcome": protocol.outcome(record.state),
+        "order_id": record.order_id,
+        "request_id": str(record.request_id),
+    }
+
+
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,92 @@
+"""Everything that stands on the store, opened together: ledger, audit log, orders.
+
+Importing this module costs the SQL libraries (some 0.7 s), so the gateway does it behind
+its first answers.
+"""
+
+from dataclasses import dataclass
+
+import anyio
+
+from mcp_gateway.audit.events import AuditEvent
+from mcp_gateway.audit.log import AuditLog, flush, run_flusher
+from mcp_gateway.audit.trail import Trail
+from mcp_gateway.clock import Clock
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.market.service import Market
+from mcp_gateway.orders.detached import Detached
+from mcp_gateway.orders.facts import FactFinder
+from mcp_gateway.orders.ledger import Ledger
+from mcp_gateway.orders.reconcile import Reconciler
+from mcp_gateway.orders.service import OrderService
+from mcp_gateway.orders.submission import Submission
+from mcp_gateway.settings import Settings
+from mcp_gateway.storage.sql import Store
+
+# Beyond the deadlines of one order (turn, questions, the order itself): then a row in
+# flight belongs to a process that is gone.
+ORPHAN_MARGIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The open store and what is written in it."""
+
+    store: Store
+    ledger: Ledger
+    audit_log: AuditLog
+    orders: OrderService
+    reconciler: Reconciler
+    trail: Trail
+    clock: Clock
+
+    async def keep(self) -> None:
+        """Reconcile unknown orders and write the trail, until cancelled."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.reconciler.run)
+            group.start_soon(run_flusher, self.trail, self.audit_log, self.clock)
+
+    async def close(self) -> None:
+        """Write what is still in the trail, then close the store."""
+        await flush(self.trail, self.audit_log)
+        await self.store.close()
+
+    async def record(self, event: AuditEvent) -> None:
+        """Write one audit row now."""
+        await self.audit_log.write([event])
+
+
+async def open_books(
+    settings: Settings,
+    *,
+    bot: FreqtradeClient,
+    market: Market,
+    trail: Trail,
+    work: Detached,
+    clock: Clock,
+) -> Books:
+    """Open the store and take up what an earlier process left unsettled.
+
+    Raises:
+        StoreUnavailable: the store does not open, is held by another gateway, or is outdated.
+    """
+    store = Store(settings.database_url, data_dir=settings.data_dir)
+    await store.open()
+    ledger = Ledger(store, clock)
+    finder = FactFinder(bot, market, clock, settings.mode, settings.read_timeout_s)
+    submission = Submission(ledger, finder, bot, clock)
+    reconciler = Reconciler(
+        submission=submission,
+        ledger=ledger,
+        bot=bot,
+        clock=clock,
+        bot_name=settings.freqtrade_url,
+        orphaned_after_s=2 * settings.order_timeout_s + ORPHAN_MARGIN_S,
+        quiet_s=settings.quiet_s,
+    )
+    # SQLite is held by this process alone: whatever is in flight there is an earlier one's.
+    await reconciler.recover(0.0 if settings.embedded_store else None)
+    orders = OrderService(
+        ledger, submission, reconciler, work, bot_name=settings.freqtrade_url, mode=settings.mode
+    )
+    return Books(store, ledger, AuditLog(store), orders, reconciler, trail, clock)

@@ -1,0 +1,83 @@
+"""How an order of ours is recognised at the bot.
+
+An entry carries our tag. An exit carries none, so it is the sell order that the trade
+has now and had not before.
+"""
+
+import secrets
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from mcp_gateway.domain.orders import OrderRecord
+from mcp_gateway.domain.positions import Trade, TradeOrder
+
+TAG_PREFIX = "gw:"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What the bot made of an order: amounts in base, price in quote, fee in quote."""
+
+    trade_id: int
+    bot_order_id: str
+    amount: Decimal
+    filled: Decimal
+    average_price: Decimal | None
+    fee: Decimal | None
+
+
+def new_tag() -> str:
+    """Return an unguessable tag; the request_id is not used, for callers choose that."""
+    return TAG_PREFIX + secrets.token_hex(16)
+
+
+def find_entry(trades: tuple[Trade, ...], tag: str) -> Execution | None:
+    """Return the execution that carries ``tag``: on the order, or on the trade it opened."""
+    for trade in trades:
+        for order in trade.orders:
+            if order.side == "buy" and order.tag == tag:
+                return execution(trade, order)
+        if trade.tag == tag:
+            first = next((order for order in trade.orders if order.side == "buy"), None)
+            if first is not None and first.tag in {None, tag}:
+                return execution(trade, first)
+    return None
+
+
+def find_exit(trade: Trade, before: frozenset[str]) -> Execution | None:
+    """Return the sell order that the trade had not ``before`` (bot order ids)."""
+    for order in trade.orders:
+        if order.side == "sell" and order.order_id not in before:
+            return execution(trade, order)
+    return None
+
+
+def exit_marks(trade: Trade) -> list[str]:
+    """Return the ids of the sell orders that the trade has already."""
+    return [order.order_id for order in trade.orders if order.side == "sell"]
+
+
+def changes(execution: Execution) -> dict[str, Any]:
+    """Return the ledger columns that an execution fills."""
+    return {
+        "trade_id": execution.trade_id,
+        "bot_order_id": execution.bot_order_id,
+        "actual_amount": execution.amount,
+        "filled_amount": execution.filled,
+        "average_price": execution.average_price,
+        "fee": execution.fee,
+    }
+
+
+def same_order(record: OrderRecord, trade: Trade) -> TradeOrder | None:
+    """Return the bot's order that a placed record stands for."""
+    return next((o for o in trade.orders if o.order_id == record.bot_order_id), None)
+
+
+def execution(trade: Trade, order: TradeOrder) -> Execution:
+    """Return what the bot made of one of its orders."""
+    price = order.average_price or (trade.open_rate if order.side == "buy" else None)
+    rate = trade.fee_rate
+    fee = None if price is None or rate is None else order.filled * price * rate
+    return Execution(trade.trade_id, order.order_id, order.amount, order.filled, price, fee)

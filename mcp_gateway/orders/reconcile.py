@@ -1,0 +1,157 @@
+"""Finding out what became of orders whose answer was lost.
+
+Presence at the bot is proof. Absence is proof only when the bot is quiescent: its own
+time-outs have passed, or it has been started anew, since the order was sent, and two
+clean reads a bot cycle apart agree.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from mcp_gateway.clock import Clock
+from mcp_gateway.domain.orders import OrderRecord, State
+from mcp_gateway.errors import GatewayError
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.orders import marks
+from mcp_gateway.orders.ledger import Ledger, Superseded
+from mcp_gateway.orders.protocol import Event
+from mcp_gateway.orders.submission import Origin, Submission
+from mcp_gateway.telemetry import logs, metrics
+
+# The bot retries an exchange for 18 s before it gives up (measured); three times that.
+QUIET_S: Final = 60.0
+CYCLE_S: Final = 6.0  # the bot's own loop runs every five seconds
+INTERVAL_S: Final = 2.0
+RECENT_TRADES: Final = 100
+ORIGIN: Final = Origin("gateway", "reconcile")
+_log = logs.get(__name__)
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Brings every unsettled order of one bot to an outcome.
+
+    Args:
+        orphaned_after_s: how long after its last step a row in flight is nobody's any more.
+        quiet_s: how long after the send an absence may count; scaled down by tests.
+    """
+
+    submission: Submission
+    ledger: Ledger
+    bot: FreqtradeClient
+    clock: Clock
+    bot_name: str
+    orphaned_after_s: float
+    quiet_s: float = QUIET_S
+    cycle_s: float = CYCLE_S
+    _absent_since: dict[str, datetime] = field(default_factory=dict)
+
+    async def recover(self, orphaned_after_s: float | None = None) -> None:
+        """Take up what another process left behind; order tools wait for this at start.
+
+        What never left is denied; what may have left is unknown.
+
+        Args:
+            orphaned_after_s: 0 at the start of a process that alone holds the store.
+        """
+        after_s = self.orphaned_after_s if orphaned_after_s is None else orphaned_after_s
+        oldest = self.clock.now() - timedelta(seconds=after_s)
+        for record in await self.ledger.unresolved(self.bot_name):
+            if record.updated_at > oldest:
+                continue
+            if record.state is State.SENT:
+                await self.submission.move(record, Event.LOSE, ORIGIN, code="interrupted")
+            elif record.state in {State.RECEIVED, State.RESERVED}:
+                await self.submission.deny(record, ORIGIN, "interrupted")
+
+    async def run(self) -> None:
+        """Work until cancelled; a bot or a store that is down is asked again."""
+        while True:
+            try:
+                await self.recover()
+                await self.resolve_all()
+            except GatewayError as error:
+                _log.warning("Reconciliation waits", code=error.code)
+            except Superseded:
+                _log.info("An order was settled elsewhere")
+            await self.clock.sleep(INTERVAL_S)
+
+    async def resolve_all(self) -> None:
+        """Try once to settle every unknown order."""
+        unknown = [
+            record
+            for record in await self.ledger.unresolved(self.bot_name)
+            if record.state is State.UNKNOWN
+        ]
+        metrics.orders_unresolved.set(len(unknown))
+        for record in unknown:
+            await self.resolve(record)
+
+    async def resolve(self, record: OrderRecord) -> OrderRecord:
+        """Settle one unknown order if the bot's books allow it; else return it as it is.
+
+        Raises:
+            BotUnavailable: the bot does not answer; nothing was concluded.
+        """
+        look: Callable[[OrderRecord], Awaitable[marks.Execution | None]]
+        look = self._find_entry if record.side == "buy" else self._find_exit
+        execution = await look(record)
+        if execution is not None:
+            self._absent_since.pop(record.order_id, None)
+            return await self.submission.confirm(record, execution, ORIGIN)
+        if await self._absence_counts(record):
+            self._absent_since.pop(record.order_id, None)
+            return await self.submission.reject(record, "not_executed", ORIGIN)
+        return record
+
+    async def follow(self, record: OrderRecord) -> OrderRecord:
+        """Append what has become of a resting order since it was placed.
+
+        Raises:
+            BotUnavailable: the bot does not answer; nothing was concluded.
+        """
+        if record.trade_id is None:
+            return record
+        trade = await self.bot.trade(record.trade_id)
+        order = None if trade is None else marks.same_order(record, trade)
+        if trade is None or order is None or order.filled <= record.filled_amount:
+            return record
+        execution = marks.execution(trade, order)
+        event = Event.FILL if order.filled >= order.amount else Event.PART_FILL
+        if event is Event.PART_FILL and record.state is State.PARTIALLY_FILLED:
+            return record
+        changes = marks.changes(execution)
+        return await self.submission.move(record, event, ORIGIN, changes=changes)
+
+    async def _find_entry(self, record: OrderRecord) -> marks.Execution | None:
+        trades = (
+            *await self.bot.open_trades(),
+            *await self.bot.recent_trades(RECENT_TRADES),
+        )
+        return marks.find_entry(trades, record.tag)
+
+    async def _find_exit(self, record: OrderRecord) -> marks.Execution | None:
+        if record.trade_id is None:
+            return None
+        trade = await self.bot.trade(record.trade_id)
+        if trade is None:
+            return None
+        return marks.find_exit(trade, await self._sells_before(record))
+
+    async def _sells_before(self, record: OrderRecord) -> frozenset[str]:
+        history = await self.ledger.history(record.order_id)
+        sent = next(entry for entry in history if entry.state is State.SENT)
+        return frozenset(sent.detail.get("sells_before", ()))
+
+    async def _absence_counts(self, record: OrderRecord) -> bool:
+        """Tell whether two clean reads a cycle apart agree, with the bot quiescent."""
+        now = self.clock.now()
+        health = await self.bot.health()
+        sent_at = record.sent_at or record.created_at
+        restarted = health.started_at is not None and health.started_at > sent_at
+        if not restarted and now - sent_at < timedelta(seconds=self.quiet_s):
+            return False
+        first = self._absent_since.setdefault(record.order_id, now)
+        return now - first >= timedelta(seconds=self.cycle_s)

@@ -1,0 +1,103 @@
+"""What an operator asks of the records, whether a gateway runs or not: JSON-ready answers."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from mcp_gateway.audit.log import AuditLog, AuditRow
+from mcp_gateway.clock import iso
+from mcp_gateway.domain.orders import OrderRecord, State
+from mcp_gateway.errors import NotFound, RequestInvalid
+from mcp_gateway.orders import answers
+from mcp_gateway.orders.ledger import Ledger
+
+MOST_ROWS: Final = 1000
+
+
+class Records(Protocol):
+    """What is written in an open store."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The orders."""
+        ...
+
+    @property
+    def audit_log(self) -> AuditLog:
+        """What happened."""
+        ...
+
+
+async def list_orders(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the newest orders, newest first; ``limit``, ``agent`` and ``state`` narrow it."""
+    state = args.get("state")
+    if state is not None and state not in set(State):
+        raise RequestInvalid(f"state is one of {' '.join(State)}.")
+    found = await records.ledger.recent(
+        limit=_limit(args), agent=args.get("agent"), state=State(state) if state else None
+    )
+    return [_row(record) for record in found]
+
+
+async def show_order(records: Records, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one order by its ``id`` (order id or request id), with its history."""
+    wanted = str(args.get("id", "")).lower()
+    record = await records.ledger.by_id(wanted, _as_uuid(wanted))
+    if record is None:
+        raise NotFound("There is no such order.", code="order_unknown", hint="List them.")
+    history = await records.ledger.history(record.order_id)
+    shown = _row(record) | answers.present_state(record, history)
+    return shown | {"history": [{**asdict(entry), "at": iso(entry.at)} for entry in history]}
+
+
+async def tail_audit(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the last audit rows, or those after ``after_id``; oldest first."""
+    rows = await records.audit_log.tail(
+        _limit(args),
+        after_id=args.get("after_id"),
+        event=args.get("event"),
+        subject=args.get("subject"),
+        request_id=args.get("request_id"),
+    )
+    return [_audit_row(row) for row in rows]
+
+
+Verb = Callable[[Records, Mapping[str, Any]], Awaitable[Any]]
+VERBS: Final[Mapping[str, Verb]] = {
+    "orders.list": list_orders,
+    "orders.show": show_order,
+    "audit.tail": tail_audit,
+}
+
+
+def _row(record: OrderRecord) -> dict[str, Any]:
+    told = answers.receipt(record)
+    return told | {
+        "state": str(record.state),
+        "code": record.code,
+        "issuer": record.issuer,
+        "subject": record.subject,
+        "tag": record.tag,
+        "created_at": iso(record.created_at),
+        "updated_at": iso(record.updated_at),
+    }
+
+
+def _audit_row(row: AuditRow) -> dict[str, Any]:
+    told = {key: value for key, value in asdict(row.event).items() if value not in (None, {})}
+    return {"id": row.id, **told, "at": iso(row.event.at)}
+
+
+def _limit(args: Mapping[str, Any]) -> int:
+    limit = args.get("limit", 20)
+    if not isinstance(limit, int) or not 1 <= limit <= MOST_ROWS:
+        raise RequestInvalid(f"limit is a number from 1 to {MOST_ROWS}.")
+    return limit
+
+
+def _as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,171 @@
+"""What is checked before an order is sent: one pure function for dry run and create.
+
+Until an operator writes a policy, these built-in rules hold. A rule that can't be
+evaluated denies. Exits are never trapped by a rule about entries.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from mcp_gateway.domain.orders import Check, OrderRequest, canonical
+from mcp_gateway.domain.positions import Balance, BotState, Mode, Trade
+
+LARGEST_NOTIONAL: Final = Decimal(1000)  # quote units for one order
+LARGEST_SHARE: Final = Decimal("0.2")  # of the wallet, for quotes worth more than a dollar
+ASSUMED_FEE_RATE: Final = Decimal("0.001")  # where the bot has no trade to tell it from
+PRICE_AGE_TIMEFRAMES: Final = 2  # a price older than two candles is no price
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The last price that the bot has told, in quote per base, and its age in seconds."""
+
+    value: Decimal
+    age_s: float
+    timeframe_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the bot said just now; None where it could not tell.
+
+    ``held`` is the open trade in the order's pair that this agent opened through this
+    gateway; ``pair_is_held`` says that somebody holds the pair.
+    """
+
+    declared_mode: Mode
+    bot: BotState
+    pairs: tuple[str, ...]
+    price: Price | None
+    balance: Balance | None
+    open_positions: int
+    pair_is_held: bool
+    held: Trade | None
+    fee_rate: Decimal | None
+    lot_step: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Every check, and the estimates they were made with (quote units)."""
+
+    checks: tuple[Check, ...]
+    cost: Decimal | None
+    fee: Decimal | None
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that deny the order."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+def judge(order: OrderRequest, facts: Facts) -> Verdict:
+    """Evaluate every rule that binds this order."""
+    price = order.price or (facts.price.value if facts.price else None)
+    cost = None if price is None else order.amount * price
+    fee = None if cost is None else cost * (facts.fee_rate or ASSUMED_FEE_RATE)
+    rules = (
+        _entry_rules(order, facts, cost, fee) if order.side == "buy" else _exit_rules(order, facts)
+    )
+    return Verdict((*_bot_rules(order, facts), *rules), cost, fee)
+
+
+def largest_notional(balance: Balance | None) -> Decimal:
+    """Return the built-in maximum of one order, in quote units."""
+    return (
+        LARGEST_NOTIONAL
+        if balance is None
+        else min(LARGEST_NOTIONAL, balance.total * LARGEST_SHARE)
+    )
+
+
+def is_full_exit(amount: Decimal, held: Trade) -> bool:
+    """Tell whether ``amount`` is all that is held, to within one lot step."""
+    return abs(held.amount - amount) < (held.lot_step or Decimal(0)) or held.amount == amount
+
+
+def _bot_rules(order: OrderRequest, facts: Facts) -> Iterator[Check]:
+    yield _check(
+        "mode_mismatch", facts.bot.mode == facts.declared_mode,
+        "The bot must be in the mode that the operator declared.",
+        limit=facts.declared_mode, value=facts.bot.mode,
+    )  # fmt: skip
+    yield _check("futures_not_served", facts.bot.spot, "Orders are served on spot bots only.")
+    allowed = ("running",) if order.side == "buy" else ("running", "paused")
+    yield _check(
+        "bot_not_running", facts.bot.state in allowed,
+        "The bot must be running.", limit=" or ".join(allowed), value=facts.bot.state,
+    )  # fmt: skip
+
+
+def _entry_rules(
+    order: OrderRequest, facts: Facts, cost: Decimal | None, fee: Decimal | None
+) -> Iterator[Check]:
+    yield _check(
+        "entries_disabled", facts.bot.entries_enabled,
+        "The bot must allow entries through its API (force_entry_enable).",
+    )  # fmt: skip
+    yield _check(
+        "pair_not_whitelisted", order.pair in facts.pairs,
+        "The pair must be on the bot's whitelist.", value=order.pair,
+    )  # fmt: skip
+    yield _price_rule(facts.price)
+    ceiling = largest_notional(facts.balance)
+    yield _check(
+        "notional_too_large", cost is not None and cost <= ceiling,
+        "Amount times price must not exceed the largest notional of one order.",
+        limit=_money(ceiling), value=_money(cost),
+    )  # fmt: skip
+    needed = None if cost is None or fee is None else cost + fee
+    free = None if facts.balance is None else facts.balance.free
+    yield _check(
+        "balance_too_small", needed is not None and free is not None and needed <= free,
+        "The free balance must cover cost and fee.", limit=_money(free), value=_money(needed),
+    )  # fmt: skip
+    slots = facts.bot.max_open_positions
+    yield _check(
+        "no_free_slot", slots is None or facts.open_positions < slots,
+        "The bot must have a free slot.",
+        limit=None if slots is None else str(slots), value=str(facts.open_positions),
+    )  # fmt: skip
+    yield _check(
+        "position_exists", not facts.pair_is_held, "The pair must not be held already."
+    )  # fmt: skip
+
+
+def _price_rule(price: Price | None) -> Check:
+    longest = None if price is None else price.timeframe_s * PRICE_AGE_TIMEFRAMES
+    return _check(
+        "price_unavailable",
+        price is not None and longest is not None and price.age_s <= longest,
+        "The bot must have told a price lately.",
+        limit=None if longest is None else f"{longest} s",
+        value=None if price is None else f"{price.age_s:.0f} s",
+    )
+
+
+def _exit_rules(order: OrderRequest, facts: Facts) -> Iterator[Check]:
+    held = facts.held
+    yield _check(
+        "nothing_to_sell", held is not None,
+        "A sell closes what the same agent bought through this gateway.", value=order.pair,
+    )  # fmt: skip
+    if held is not None:
+        yield _check(
+            "more_than_held",
+            order.amount <= held.amount or is_full_exit(order.amount, held),
+            "The amount must not exceed what is held.",
+            limit=canonical(held.amount), value=canonical(order.amount),
+        )  # fmt: skip
+
+
+def _check(
+    rule: str, passed: bool, message: str, *, limit: str | None = None, value: str | None = None
+) -> Check:
+    return Check(rule, passed, message, limit, value)
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else canonical(amount.quantize(Decimal("1e-8")))

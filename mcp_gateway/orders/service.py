@@ -1,0 +1,264 @@
+"""The orders of agents: at most one effect for one request_id, and an honest answer."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import anyio
+
+from mcp_gateway.domain.orders import (
+    OrderRecord,
+    OrderRequest,
+    Preview,
+    Side,
+    State,
+    fingerprint,
+)
+from mcp_gateway.domain.positions import Mode
+from mcp_gateway.domain.principals import Admission
+from mcp_gateway.errors import (
+    BotError,
+    IdempotencyConflict,
+    NotFound,
+    NotPermitted,
+)
+from mcp_gateway.orders import answers, marks, protocol, risk
+from mcp_gateway.orders.detached import Detached
+from mcp_gateway.orders.ledger import Ledger, Superseded
+from mcp_gateway.orders.reconcile import Reconciler
+from mcp_gateway.orders.submission import Origin, Submission, audit_event
+from mcp_gateway.telemetry import metrics
+
+LONGEST_WAIT_S = 30.0  # for the orders of others; then the order is denied, unsent
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The receipt of a placed order; ``replayed`` when an earlier call placed it."""
+
+    answer: dict[str, Any]
+    replayed: bool
+
+
+class OrderService:
+    """Dry runs, orders and their present state, for admitted callers."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        submission: Submission,
+        reconciler: Reconciler,
+        work: Detached,
+        *,
+        bot_name: str,
+        mode: Mode,
+    ) -> None:
+        self._ledger = ledger
+        self._submission = submission
+        self._reconciler = reconciler
+        self._finder = submission.finder
+        self._work = work
+        self._clock = submission.clock
+        self._bot_name = bot_name
+        self._mode = mode
+        # Entries one after the other, for the bot checks its slots before it takes its lock.
+        # Exits have a lock of their own: an entry must never hold them up.
+        self._turn: Mapping[Side, anyio.Lock] = {"buy": anyio.Lock(), "sell": anyio.Lock()}
+        self._running: dict[str, anyio.Event] = {}
+
+    async def preview(self, admission: Admission, order: OrderRequest) -> Preview:
+        """Tell what ``create`` would do now; nothing is sent and no request_id is used up.
+
+        Raises:
+            NotPermitted: the caller does not speak for the agent.
+            BotUnavailable: the bot can't be asked.
+        """
+        agent = _agent(admission, order)
+        own = await self._ledger.opened_by(
+            agent, admission.principal.issuer, self._bot_name, order.pair
+        )
+        facts = await self._finder.facts(order.pair, own)
+        return _preview(order, facts, risk.judge(order, facts))
+
+    async def create(self, admission: Admission, order: OrderRequest) -> Created:
+        """Submit an order to the bot at most once.
+
+        The ledger row is written before the bot is called, so a crash in between leaves an
+        order that reconciliation can find.
+
+        Args:
+            order: amount in base units; price in quote per base, None for market.
+
+        Returns:
+            The receipt; for a repeated request_id the receipt of the first call.
+
+        Raises:
+            OrderDenied: a pre-trade check failed; the bot was not called.
+            BotRejected: the bot refused; nothing happened.
+            IdempotencyConflict: the request_id was used for another order.
+            OutcomeUnknown: the bot did not answer; ask again by request_id.
+            StoreUnavailable: the ledger does not answer; nothing was sent.
+
+        Source: Freqtrade REST POST /forceenter, POST /forceexit.
+        """
+        record = self._new_record(admission, order)
+        origin = Origin(admission.channel, admission.call_id)
+        known = await self._ledger.find(record.issuer, record.subject, order.request_id)
+        if known is None:
+            settled, is_first = await self._work.run(lambda: self._submit(record, order, origin))
+        else:
+            settled, is_first = known, False
+        if not is_first:
+            settled = await self._earlier(settled, record.fingerprint)
+        return self._told(settled, replayed=not is_first)
+
+    async def get(self, admission: Admission, request_id: UUID) -> dict[str, Any]:
+        """Tell where an order of the caller's stands, asking the bot when it is unsettled.
+
+        Raises:
+            NotFound: the caller never used this request_id for an order.
+        """
+        principal = admission.principal
+        record = await self._ledger.find(principal.issuer, principal.subject, request_id)
+        if record is None:
+            raise NotFound(
+                "No order of yours has this request_id.",
+                code="order_unknown",
+                hint="Nothing was ever sent under it; it is safe to create the order.",
+            )
+        record = await self._refreshed(record)
+        return answers.present_state(record, await self._ledger.history(record.order_id))
+
+    def _new_record(self, admission: Admission, order: OrderRequest) -> OrderRecord:
+        now = self._clock.now()
+        agent = _agent(admission, order)
+        return OrderRecord(
+            order_id=uuid.uuid4().hex,
+            issuer=admission.principal.issuer,
+            subject=admission.principal.subject,
+            request_id=order.request_id,
+            agent=agent,
+            fingerprint=fingerprint(order, agent),
+            tag=marks.new_tag(),
+            bot=self._bot_name,
+            pair=order.pair,
+            side=order.side,
+            amount=order.amount,
+            order_type=order.order_type,
+            price=order.price,
+            mode=self._mode,
+            state=State.RECEIVED,
+            created_at=now,
+            updated_at=now,
+        )
+
+    async def _submit(
+        self, record: OrderRecord, order: OrderRequest, origin: Origin
+    ) -> tuple[OrderRecord, bool]:
+        """Write the order down and take it to an outcome, unless its key is taken."""
+        event = audit_event(record, State.RECEIVED, origin, self._clock)
+        async with self._marked_running(record):
+            record, is_first = await self._ledger.receive(record, event)
+            if is_first:
+                record = await self._in_turn(record, order, origin)
+                metrics.orders_total.labels(record.side, protocol.outcome(record.state)).inc()
+        return record, is_first
+
+    async def _in_turn(
+        self, record: OrderRecord, order: OrderRequest, origin: Origin
+    ) -> OrderRecord:
+        turn = self._turn[record.side]
+        with anyio.move_on_after(LONGEST_WAIT_S) as wait:
+            await turn.acquire()
+        if wait.cancelled_caught:
+            return await self._submission.deny(record, origin, "bot_busy")
+        try:
+            return await self._submission.run(record, order, origin)
+        except Superseded:  # recovery took it for an orphan; the row tells
+            return await self._latest(record)
+        finally:
+            turn.release()
+
+    @asynccontextmanager
+    async def _marked_running(self, record: OrderRecord) -> AsyncIterator[None]:
+        key = _key(record)
+        if key in self._running:  # a twin that came first is on its way; it holds the mark
+            yield
+            return
+        self._running[key] = anyio.Event()
+        try:
+            yield
+        finally:
+            self._running.pop(key).set()
+
+    async def _earlier(self, record: OrderRecord, print_of_this: str) -> OrderRecord:
+        """Return the first call's order in its latest state, waiting for it if it runs here."""
+        if record.fingerprint != print_of_this:
+            raise IdempotencyConflict("This request_id was used for another order.")
+        if (running := self._running.get(_key(record))) is not None:
+            await running.wait()
+        return await self._latest(record)
+
+    async def _latest(self, record: OrderRecord) -> OrderRecord:
+        found = await self._ledger.find(record.issuer, record.subject, record.request_id)
+        return found or record
+
+    async def _refreshed(self, record: OrderRecord) -> OrderRecord:
+        try:
+            if record.state is State.UNKNOWN:
+                return await self._reconciler.resolve(record)
+            if record.state in {State.PLACED, State.PARTIALLY_FILLED}:
+                return await self._reconciler.follow(record)
+        except BotError:
+            return record  # the row tells what is known; the bot is asked again later
+        except Superseded:
+            return await self._latest(record)
+        return record
+
+    def _told(self, record: OrderRecord, *, replayed: bool) -> Created:
+        error = answers.refusal(record)
+        if error is not None:
+            error.replayed = replayed
+            raise error
+        return Created(record.answer or answers.receipt(record), replayed)
+
+
+def _agent(admission: Admission, order: OrderRequest) -> str:
+    agent = order.agent or admission.principal.subject
+    if not admission.principal.speaks_for(agent):
+        raise NotPermitted(
+            "The token does not speak for this agent.",
+            code="agent_not_allowed",
+            hint="Leave agent out, or use a token whose act_for lists it.",
+        )
+    return agent
+
+
+def _key(record: OrderRecord) -> str:
+    return f"{record.issuer}\n{record.subject}\n{record.request_id}"
+
+
+def _preview(order: OrderRequest, facts: risk.Facts, verdict: risk.Verdict) -> Preview:
+    warnings = [_age_warning(facts.price)] if facts.price else []
+    if facts.fee_rate is None:
+        warnings.append("The fee rate is assumed (0.1 %): the bot has no trade to tell it from.")
+    if order.order_type == "market":
+        warnings.append("A market order may fill at another price and a smaller amount.")
+    return Preview(
+        valid=not verdict.failed,
+        estimated_cost=verdict.cost,
+        estimated_fee=verdict.fee,
+        price=order.price or (facts.price.value if facts.price else None),
+        price_age_s=facts.price.age_s if facts.price else None,
+        mode=facts.bot.mode,
+        checks=verdict.checks,
+        warnings=tuple(warnings),
+        errors=tuple(f"{check.rule}: {check.message}" for check in verdict.failed),
+    )
+
+
+def _age_warning(price: risk.Price) -> str:
+    return f"An estimate at the bot's last price, {price.age_s:.0f} s old."

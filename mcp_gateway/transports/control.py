@@ -1,0 +1,203 @@
+"""The control socket: how the command line speaks to a running gateway.
+
+One JSON line asks, one JSON line answers. Whoever may open the socket owns the process: it
+lies in the data folder with mode 0600, and that is the whole check.
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import orjson
+from anyio.abc import SocketListener, SocketStream, TaskStatus
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from mcp_gateway.errors import GatewayError, InternalError, NotFound, RequestMalformed
+from mcp_gateway.gateway import Gateway
+from mcp_gateway.telemetry import logs
+from mcp_gateway.transports import body as bodies
+
+Verb = Callable[[Gateway, dict[str, Any]], Awaitable[Any]]
+Verbs = Mapping[str, Verb]
+
+LONGEST_REQUEST: Final = 65_536
+LONGEST_ANSWER: Final = 16 * 1024 * 1024
+REQUEST_DEADLINE_S: Final = 5.0
+ANSWER_DEADLINE_S: Final = 60.0
+TAKE_OVER_S: Final = 2.0
+# sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
+LONGEST_PATH: Final = 100
+_OWN_FOLDERS: Final = Path("/proc/self/fd")
+
+log = logs.get(__name__)
+
+
+class GatewayNotRunning(GatewayError):
+    """Nobody answers at the control socket."""
+
+    default_code = "gateway_not_running"
+    default_hint = "Start it with `mcp-gateway serve`, with the same MCP_GATEWAY_DATA_DIR."
+
+
+class ControlRefused(GatewayError):
+    """The running gateway refused the verb; code, message and hint are its own."""
+
+    default_code = "control_refused"
+
+
+def ask(path: Path, verb: str, args: Mapping[str, Any] | None = None) -> Any:
+    """Ask the gateway that runs at ``path``; blocks, for a command has nothing else to do.
+
+    Returns:
+        What the verb answered, as JSON values.
+
+    Raises:
+        GatewayNotRunning: there is no gateway, or it went away midway.
+        ControlRefused: the verb refused; with its code.
+    """
+    request = orjson.dumps({"verb": verb, "args": dict(args or {})})
+    try:
+        with _reachable(path) as address, socket.socket(socket.AF_UNIX) as wire:
+            wire.settimeout(ANSWER_DEADLINE_S)
+            wire.connect(address)
+            wire.sendall(request + b"\n")
+            answer = orjson.loads(_line(wire))
+    except (OSError, orjson.JSONDecodeError):
+        raise GatewayNotRunning("No gateway answers here.", detail={"socket": str(path)}) from None
+    if "error" in answer:
+        told = answer["error"]
+        raise ControlRefused(told["message"], code=told["code"], hint=told["hint"])
+    return answer["result"]
+
+
+@asynccontextmanager
+async def control_socket(gateway: Gateway, verbs: Verbs, path: Path) -> AsyncIterator[None]:
+    """Answer verbs at ``path`` for as long as the context lasts.
+
+    A socket that a dead gateway left is replaced; one that a living gateway holds is waited
+    for. A gateway whose socket cannot be made runs on without it, and says so in its log.
+    """
+    async with anyio.create_task_group() as group:
+        await group.start(_keep, gateway, verbs, path)
+        yield
+        group.cancel_scope.cancel()
+
+
+async def _keep(
+    gateway: Gateway, verbs: Verbs, path: Path, *, task_status: TaskStatus[None]
+) -> None:
+    if await anyio.to_thread.run_sync(_is_answered, path):
+        log.warning("Another gateway holds the control socket", path=str(path))
+        task_status.started()
+        task_status = anyio.TASK_STATUS_IGNORED
+        while await anyio.to_thread.run_sync(_is_answered, path):
+            await gateway.clock.sleep(TAKE_OVER_S)
+    try:
+        listener, made = await _listen(path)
+    except OSError:
+        log.exception("There is no control socket", path=str(path))
+        task_status.started()
+        return
+    task_status.started()
+    try:
+        async with listener:
+            await listener.serve(lambda stream: _converse(gateway, verbs, stream))
+    finally:
+        _remove(path, made)
+
+
+def _remove(path: Path, made: int) -> None:
+    with suppress(OSError):
+        if path.stat().st_ino == made:  # not the one of a successor
+            path.unlink()
+
+
+async def _listen(path: Path) -> tuple[SocketListener, int]:
+    await anyio.Path(path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _reachable(path) as address:
+        # It replaces a socket that is there, and sets the mode after binding; in between the
+        # folder (0700) keeps others out.
+        listener = await anyio.create_unix_listener(address, mode=0o600)
+    return listener, (await anyio.Path(path).stat()).st_ino
+
+
+async def _converse(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> None:
+    async with stream:
+        # The asker may hang up at any time; that is no failure of ours.
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
+            await stream.send(await _answer(gateway, verbs, stream) + b"\n")
+
+
+async def _answer(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> bytes:
+    try:
+        request = await _request(stream)
+        verb = verbs.get(request["verb"])
+        if verb is None:
+            raise NotFound(
+                "The running gateway knows no such verb.",
+                code="verb_unknown",
+                hint="It may be older than this command: restart it.",
+            )
+        return orjson.dumps({"result": await verb(gateway, request["args"])}, default=str)
+    except GatewayError as error:
+        return orjson.dumps({"error": error.public()}, default=str)
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        raise
+    except Exception:
+        log.exception("A verb failed")
+        return orjson.dumps({"error": InternalError("The gateway failed; see its log.").public()})
+
+
+async def _request(stream: SocketStream) -> dict[str, Any]:
+    line = None
+    with anyio.move_on_after(REQUEST_DEADLINE_S):
+        try:
+            line = await BufferedByteReceiveStream(stream).receive_until(b"\n", LONGEST_REQUEST)
+        except (anyio.DelimiterNotFound, anyio.IncompleteRead):
+            line = None
+    request = bodies.parse(line) if line is not None else {}
+    if not isinstance(request.get("verb"), str) or not isinstance(request.get("args"), dict):
+        raise RequestMalformed("A request is one line with verb and args.")
+    return request
+
+
+def _line(wire: socket.socket) -> bytes:
+    with wire.makefile("rb") as reader:
+        line = reader.readline(LONGEST_ANSWER)
+    if not line.endswith(b"\n"):
+        raise OSError("the answer was cut off")
+    return line
+
+
+def _is_answered(path: Path) -> bool:
+    try:
+        with _reachable(path) as address, socket.socket(socket.AF_UNIX) as wire:
+            wire.settimeout(1.0)
+            wire.connect(address)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """Yield a name for ``path`` that fits into a socket address.
+
+    A data folder may lie deep. On Linux an open folder has a short name of its own; a socket
+    in a shared temporary folder instead would stand where others can put theirs first.
+
+    Raises:
+        OSError: the path is too long and the system knows no such names.
+    """
+    if len(os.fsencode(path)) <= LONGEST_PATH or not _OWN_FOLDERS.is_dir():
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield str(_OWN_FOLDERS / str(folder) / path.name)
+    finally:
+        os.close(folder)

@@ -1,0 +1,44 @@
+"""What pydantic finds wrong with a request, in our words: the field and what was expected.
+
+The rejected value is never repeated: it is the caller's text, and a model would read it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from mcp_gateway.errors import RequestInvalid
+
+MOST_FAULTS = 8
+LONGEST_NAME = 40
+
+
+def invalid(error: ValidationError) -> RequestInvalid:
+    """Return the refusal that names every faulty field, the first one in its message."""
+    faults = [_fault(item) for item in error.errors(include_url=False, include_input=False)]
+    faults = faults[:MOST_FAULTS]
+    first = faults[0]
+    return RequestInvalid(
+        f"{first['field']}: {first['expected']}",
+        detail={"field": first["field"], "faults": faults},
+    )
+
+
+def _fault(item: Any) -> dict[str, str]:
+    field = _field(item["loc"])
+    if item["type"] == "extra_forbidden":
+        return {"field": field, "expected": "no such argument"}
+    if item["type"] == "missing":
+        return {"field": field, "expected": "required"}
+    message = str(item["msg"]).removeprefix("Value error, ")
+    name, colon, rest = message.partition(": ")
+    if not item["loc"] and colon and name.isidentifier():
+        return {"field": name, "expected": rest}  # a rule over the whole order names its field
+    return {"field": field, "expected": message}
+
+
+def _field(location: Sequence[Any]) -> str:
+    """Write where the fault is; an unknown argument's name is the caller's, so it is cleaned."""
+    text = ".".join(str(part) for part in location) or "body"
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)[:LONGEST_NAME]

@@ -1,0 +1,95 @@
+"""The resources: what an agent can read by name, as JSON."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from mcp.server import MCPServer
+from pydantic import TypeAdapter
+
+from mcp_gateway.domain.market import base_and_quote
+from mcp_gateway.domain.orders import PairName
+from mcp_gateway.errors import NotFound
+from mcp_gateway.gateway import Gateway
+from mcp_gateway.transports.mcp import results
+from mcp_gateway.transports.mcp.admission import current_admission
+from mcp_gateway.transports.mcp.completion import served_timeframes
+from mcp_gateway.transports.mcp.tools import DEFAULT_CANDLES, TimeframeName
+
+JSON: Final = "application/json"
+# A percent-encoded slash arrives decoded, so a pair is one variable.
+_PAIR: Final[TypeAdapter[str]] = TypeAdapter(PairName)
+_TIMEFRAME: Final[TypeAdapter[str]] = TypeAdapter(TimeframeName)
+_REQUEST_ID: Final[TypeAdapter[UUID]] = TypeAdapter(Annotated[UUID, "request_id"])
+
+
+def add_resources(server: MCPServer[Any], gateway: Gateway) -> None:
+    """Register every resource; the gated server has admitted the caller before one is read."""
+    _add_market(server, gateway)
+    _add_positions(server, gateway)
+    _add_own(server, gateway)
+
+
+def _add_market(server: MCPServer[Any], gateway: Gateway) -> None:
+    @server.resource("freqtrade://pairs", title="Pairs that the bot trades", mime_type=JSON)
+    async def pairs() -> str:
+        """The bot's whitelist, and the timeframes that get_candles serves."""
+        names = await gateway.market.pairs(current_admission())
+        own = (await gateway.market.bot_state()).timeframe
+        return results.text(
+            {"pairs": list(names), "timeframe": own, "timeframes": served_timeframes(own)}
+        )
+
+    @server.resource("freqtrade://pairs/{pair}", title="One pair", mime_type=JSON)
+    async def one_pair(pair: str) -> str:
+        """Base, quote, last price and its age of one pair; BTC%2FUSDT for BTC/USDT."""
+        name = _PAIR.validate_python(pair)
+        if name not in await gateway.market.pairs(current_admission()):
+            raise NotFound("The bot does not trade this pair.", code="pair_unknown")
+        base, quote = base_and_quote(name)
+        last = await gateway.market.last_price(name)
+        document: dict[str, Any] = {"pair": name, "base": base, "quote": quote}
+        if last is not None:
+            age_s = (gateway.clock.now() - last[1]).total_seconds()
+            document |= {"last_price": float(last[0]), "price_age_s": round(max(0.0, age_s), 1)}
+        return results.text(document)
+
+    @server.resource("freqtrade://candles/{pair}/{timeframe}", title="Candles", mime_type=JSON)
+    async def candles(pair: str, timeframe: str) -> str:
+        """The newest hundred closed candles, as get_candles answers them."""
+        series = await gateway.market.candles(
+            current_admission(),
+            _PAIR.validate_python(pair),
+            _TIMEFRAME.validate_python(timeframe),
+            limit=DEFAULT_CANDLES,
+        )
+        now = gateway.clock.now()
+        return results.text(results.candles(series, now=now, limit=DEFAULT_CANDLES))
+
+
+def _add_positions(server: MCPServer[Any], gateway: Gateway) -> None:
+    @server.resource("freqtrade://positions/open", title="Open positions", mime_type=JSON)
+    async def open_positions() -> str:
+        """All open positions of the bot, as get_open_positions answers them."""
+        return results.text(results.positions(await gateway.market.positions(current_admission())))
+
+    @server.resource("freqtrade://positions/{pair}", title="Positions in a pair", mime_type=JSON)
+    async def pair_positions(pair: str) -> str:
+        """Open positions in one pair; BTC%2FUSDT for BTC/USDT."""
+        name = _PAIR.validate_python(pair)
+        return results.text(
+            results.positions(await gateway.market.positions(current_admission(), name))
+        )
+
+
+def _add_own(server: MCPServer[Any], gateway: Gateway) -> None:
+    @server.resource("gateway://orders/{request_id}", title="One of your orders", mime_type=JSON)
+    async def order(request_id: str) -> str:
+        """Where one of the caller's orders stands, as get_order answers it."""
+        orders = await gateway.orders()
+        found = await orders.get(current_admission(), _REQUEST_ID.validate_python(request_id))
+        return results.text(found)
+
+    @server.resource("gateway://limits", title="Your account and limits", mime_type=JSON)
+    async def limits() -> str:
+        """Balance, mode and limits, as get_account answers them."""
+        return results.text(results.account(await gateway.account(current_admission())))

@@ -1,0 +1,53 @@
+"""The output schemas of the tools, written short: the whole tool list is read by a model.
+
+They are published and not enforced by the SDK, which would walk every row of a candle
+answer; a test holds every real answer against them.
+"""
+
+from typing import Any, Final
+
+_PLAIN: Final = {"string", "number", "integer", "boolean", "array", "object"}
+
+
+def shape(required: str, **optional: str) -> dict[str, Any]:
+    """Return an object schema; ``required`` lists ``name:type`` words, ``?`` allows null."""
+    properties: dict[str, Any] = {}
+    names = []
+    for word in required.split():
+        name, _, kind = word.partition(":")
+        properties[name] = _type(kind)
+        names.append(name)
+    properties |= {name: _type(kind) for name, kind in optional.items()}
+    return {"type": "object", "properties": properties, "required": names}
+
+
+def _type(kind: str) -> dict[str, Any]:
+    plain = kind.removesuffix("?")
+    if plain not in _PLAIN:
+        raise ValueError(f"no JSON type: {kind}")
+    # Two branches and not a list of types: some clients map schemas onto one-type dialects.
+    null = {"type": "null"}
+    return {"anyOf": [{"type": plain}, null]} if kind.endswith("?") else {"type": plain}
+
+
+CANDLES: Final = shape(
+    "pair:string timeframe:string count:integer start:string? step_s:integer columns:array "
+    "rows:array as_of:string age_s:number source:string truncated:boolean next_before:string?",
+    resampled_from="string",
+)
+POSITIONS: Final = shape("total_count:integer positions:array as_of:string mode:string")
+PREVIEW: Final = shape(
+    "valid:boolean estimated_cost:number? estimated_fee:number? warnings:array errors:array "
+    "mode:string price:number? price_age_s:number? checks:array"
+)
+RECEIPT: Final = shape(
+    "order_id:string request_id:string status:string pair:string side:string amount:number "
+    "filled_amount:number timestamp:string message:string outcome:string mode:string "
+    "agent:string requested_amount:number average_price:number? fee:number? trade_id:integer? "
+    "bot_order_id:string?"
+)
+ORDER: Final = shape(
+    "order_id:string request_id:string status:string outcome:string final:boolean "
+    "requested_amount:number filled_amount:number history:array code:string?"
+)
+ACCOUNT: Final = shape("mode:string balance:object? bot:object limits:object halts:array")

@@ -1,0 +1,139 @@
+"""The gated MCP server: every list, call, read and prompt asks the gate first.
+
+``MCPServer`` has no place for a gate, so its seven public methods are overridden. That the
+SDK reaches its handlers through them is its behaviour and not its promise: one test per
+door proves, in both protocol eras, that a refusing gate refuses.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from mcp.server import MCPServer
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import (
+    ResourceError,
+    ResourceNotFoundError,
+    ToolError,
+)
+from mcp.types import (
+    CallToolResult,
+    GetPromptResult,
+    InputRequiredResult,
+    Prompt,
+    Resource,
+    ResourceTemplate,
+    Tool,
+)
+from pydantic import AnyUrl
+
+from mcp_gateway import __version__
+from mcp_gateway.domain.operations import OPERATIONS, TOOLS, resource_operation
+from mcp_gateway.errors import GatewayError, NotFound
+from mcp_gateway.gateway import Gateway
+from mcp_gateway.telemetry import metrics
+from mcp_gateway.transports.credentials import caller
+from mcp_gateway.transports.mcp import results
+from mcp_gateway.transports.mcp.admission import admitted
+from mcp_gateway.transports.mcp.completion import add_completion
+from mcp_gateway.transports.mcp.prompts import PromptLibrary
+from mcp_gateway.transports.mcp.resources import add_resources
+from mcp_gateway.transports.mcp.tools import build_tools
+
+INSTRUCTIONS: Final = """\
+Gateway between you and a Freqtrade trading bot. Read the market with get_candles and \
+get_open_positions, your limits with get_account. Before create_order call dry_run_order. \
+Amounts are in base, prices in quote per base, times in UTC. Give every order a fresh UUID as \
+request_id; after any doubt ask get_order with it instead of sending the order again. \
+Every failure has a code and a hint that names the next safe step."""
+
+
+class GatedServer(MCPServer[Any]):
+    """An MCP server whose seven public methods ask the gate."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(
+            "mcp-gateway",
+            title="MCP Gateway for Freqtrade",
+            version=__version__,
+            instructions=INSTRUCTIONS,
+            tools=build_tools(gateway),
+            log_level="WARNING",
+            subscriptions=False,  # nothing notifies yet; a promise of listChanged would be false
+        )
+        self._gate = gateway.gate
+        self._prompts = PromptLibrary.load()
+        add_resources(self, gateway)
+        add_completion(self, gateway)
+
+    def _sees(self, operation: str) -> bool:
+        return self._gate.may_see(caller.get(), OPERATIONS[operation])
+
+    async def list_tools(self) -> list[Tool]:
+        return [tool for tool in await super().list_tools() if self._sees(tool.name)]
+
+    async def list_resources(self) -> list[Resource]:
+        listed = await super().list_resources()
+        return [one for one in listed if self._sees(resource_operation(str(one.uri)).name)]
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        listed = await super().list_resource_templates()
+        return [one for one in listed if self._sees(resource_operation(one.uri_template).name)]
+
+    async def list_prompts(self) -> list[Prompt]:
+        return self._prompts.listed() if self._sees("get_prompt") else []
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        operation = OPERATIONS[name if name in TOOLS else "unknown_tool"]
+        try:
+            async with admitted(self._gate, operation) as admission:
+                result, code = await self._called(name, arguments, context)
+                metrics.calls_total.labels(operation.name, admission.channel, code).inc()
+                return result
+        except GatewayError as refusal:  # the gate's own, and counted there
+            return results.refused(refusal)
+
+    async def _called(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None
+    ) -> tuple[CallToolResult | InputRequiredResult, str]:
+        """Call an admitted tool and return the result with its code (``ok`` or the refusal's)."""
+        try:
+            if name not in TOOLS:
+                raise NotFound("There is no such tool.", code="tool_unknown", hint="List them.")
+            return await super().call_tool(name, arguments, context), "ok"
+        except ToolError as error:
+            refusal = results.as_gateway_error(error.__cause__, name)
+        except NotFound as error:
+            refusal = error
+        return results.refused(refusal), refusal.code
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        operation = resource_operation(str(uri))
+        try:
+            async with admitted(self._gate, operation):
+                return await super().read_resource(uri, context)
+        except ResourceNotFoundError:
+            refusal: GatewayError = NotFound(
+                "There is no such resource.", code="resource_unknown", hint="List the resources."
+            )
+        except ResourceError as error:
+            refusal = results.as_gateway_error(error.__cause__, operation.name)
+        except GatewayError as error:
+            refusal = error
+        raise results.protocol_error(refusal)
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[Any, Any] | None = None,  # noqa: ARG002  (the SDK's signature)
+    ) -> GetPromptResult | InputRequiredResult:
+        try:
+            async with admitted(self._gate, OPERATIONS["get_prompt"]):
+                return self._prompts.render(name, arguments or {})
+        except GatewayError as error:
+            raise results.protocol_error(error) from None

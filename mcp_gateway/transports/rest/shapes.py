@@ -1,0 +1,187 @@
+"""The shapes of the REST answers: the predecessor's fields first, in its order, then ours."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mcp_gateway.domain.market import Source
+from mcp_gateway.domain.positions import Mode
+
+
+class Shape(BaseModel):
+    """Base of every answer; nothing undocumented gets out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Candle(Shape):
+    """One closed candle; ``timestamp`` is the Unix second at which it opened."""
+
+    timestamp: int
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: float | None
+
+
+class Candles(Shape):
+    """Closed candles, oldest first; ``as_of`` is when the bot was asked."""
+
+    pair: str
+    timeframe: str
+    count: int
+    candles: list[Candle]
+    as_of: str
+    source: Source
+    resampled_from: str | None
+
+
+class Position(Shape):
+    """One open position; amounts in base, prices and PnL in quote, ``_pct`` in percent."""
+
+    pair: str
+    side: Literal["buy", "sell"]
+    amount: float
+    entry_price: float | None
+    current_price: float | None
+    unrealized_pnl: float | None
+    unrealized_pnl_pct: float | None
+    stop_loss: float | None
+    take_profit: float | None
+    open_date: str | None
+
+
+class OpenPositions(Shape):
+    """All open positions at one moment."""
+
+    total_count: int
+    positions: list[Position]
+    as_of: str
+    mode: Mode
+    source: Literal["live", "cache"]
+
+
+class Check(Shape):
+    """One pre-trade rule as it came out; limit and value as decimal strings."""
+
+    rule: str
+    passed: bool
+    message: str
+    limit: str | None
+    value: str | None
+
+
+class DryRun(Shape):
+    """What the order would cost (quote), and whether it would be taken now."""
+
+    valid: bool
+    estimated_cost: float | None
+    estimated_fee: float | None
+    warnings: list[str]
+    errors: list[str]
+    price: float | None
+    price_age_s: float | None
+    mode: Mode
+    checks: list[Check]
+
+
+class Order(Shape):
+    """The receipt of a placed order; amounts in base, prices and fee in quote."""
+
+    order_id: str
+    request_id: str
+    status: str
+    pair: str
+    side: Literal["buy", "sell"]
+    amount: float
+    filled_amount: float
+    timestamp: str
+    message: str
+    outcome: str
+    mode: Mode
+    agent: str
+    requested_amount: float
+    average_price: float | None
+    fee: float | None
+    trade_id: int | None
+    bot_order_id: str | None
+
+
+class Step(Shape):
+    """One step of an order's life."""
+
+    state: str
+    at: str
+    code: str | None
+
+
+class OrderState(Order):
+    """Where an order stands now, and how it came there."""
+
+    order_type: Literal["market", "limit"]
+    price: float | None
+    code: str | None
+    final: bool
+    history: list[Step]
+
+
+class Token(Shape):
+    """A bearer token (RFC 6749 section 5.1)."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the protocol's word, no secret
+    expires_in: int
+    scope: str
+
+
+class Health(Shape):
+    """The whole and its parts; a part inside the process says ``embedded``."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    timestamp: str
+    version: str
+    services: dict[str, str]
+
+
+class Probe(Shape):
+    """What an orchestrator wants to know."""
+
+    status: str
+
+
+class ResourceMetadata(Shape):
+    """Where tokens for this server come from (RFC 9728 section 2)."""
+
+    resource: str
+    authorization_servers: list[str]
+    scopes_supported: list[str]
+    bearer_methods_supported: list[str]
+    resource_name: str
+
+
+class Problem(BaseModel):
+    """A refusal (RFC 9457); ``code`` is stable, ``hint`` is the next safe step."""
+
+    # A refusal may tell more: field, rule, limit, value, scope, outcome, order_id, …
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+    hint: str
+    retry_after_s: float | None = Field(None, description="Seconds to wait before trying again.")
+    call_id: str
+
+
+class Document(BaseModel):
+    """This document (OpenAPI 3.1)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, Any]

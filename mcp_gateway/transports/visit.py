@@ -1,0 +1,128 @@
+"""One visit at the door: what is known of a request so far, and the way to answer it."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from mcp_gateway.errors import GatewayError
+from mcp_gateway.transports import body as bodies
+from mcp_gateway.transports.places import Place
+from mcp_gateway.transports.requests import (
+    Answer,
+    Headers,
+    Message,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    stripped,
+)
+
+LINGER_S = 1.0
+LINGER_BYTES = 16 * 1024 * 1024
+LONGEST_RPC_ID = 128
+LARGEST_RPC_ID = 2**53  # RFC 7493 section 2.2: beyond it, readers lose digits
+# A token, an order or a price belongs in no cache; no browser may guess another type.
+_EVERYWHERE = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+@dataclass(slots=True)
+class Visit:
+    """What is known of one request so far; a refusal at any point can tell as much."""
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    send: Send
+    call_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    place: Place | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    user: str | None = None
+    status: int = 0
+
+    @classmethod
+    def of(cls, scope: Scope, send: Send) -> "Visit":
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        return cls(
+            method=scope["method"],
+            path=raw_path.decode("latin-1"),
+            query=scope.get("query_string", b"").decode("latin-1"),
+            headers=stripped(scope["headers"]),
+            send=send,
+        )
+
+    def request(self, document: Any) -> Request:
+        """Return the request as the rooms behind the door see it."""
+        return Request(
+            method=self.method,
+            path=self.path,
+            template=self.place.path if self.place else self.path,
+            query=self.query,
+            headers=self.headers,
+            call_id=self.call_id,
+            body=self.body or b"",
+            document=document,
+            variables=self.variables,
+        )
+
+    def rpc_id(self) -> str | int | None:
+        """Return the id that a JSON-RPC refusal must carry, None where it cannot be known."""
+        try:
+            shown = bodies.parse(self.body or b"").get("id")
+        except GatewayError:
+            return None
+        if isinstance(shown, str):
+            return shown if len(shown) <= LONGEST_RPC_ID else None
+        if isinstance(shown, int) and not isinstance(shown, bool):
+            return shown if abs(shown) < LARGEST_RPC_ID else None
+        return None
+
+    async def reply(self, message: Message) -> None:
+        """Pass an ASGI message on, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            present = {name.lower() for name, _ in message.get("headers", ())}
+            added = [pair for pair in _EVERYWHERE if pair[0] not in present]
+            message = {**message, "headers": [*message.get("headers", ()), *added]}
+        await self.send(message)
+
+    async def answer(self, answer: Answer, *, unread: Receive | None = None) -> None:
+        """Send a whole answer.
+
+        Args:
+            unread: where the rest of a body may still come from. It is taken and thrown away
+                for a moment before the connection ends: a connection that ends on unread
+                bytes is reset, and the caller would never see the answer.
+        """
+        headers = [
+            (b"content-type", answer.media_type.encode()),
+            (b"content-length", str(len(answer.body)).encode()),
+            *((name.encode(), value.encode("latin-1")) for name, value in answer.headers),
+            *([(b"connection", b"close")] if unread else []),
+        ]
+        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        await self.reply(start)
+        body = {"type": "http.response.body", "body": answer.body}
+        if unread is not None:
+            await self.reply({**body, "more_body": True})
+            await _drain(unread)
+            body["body"] = b""
+        await self.reply(body)
+
+
+async def _drain(receive: Receive) -> None:
+    taken = 0
+    with anyio.move_on_after(LINGER_S):
+        while taken < LINGER_BYTES:
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return

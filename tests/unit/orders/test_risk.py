@@ -1,0 +1,112 @@
+"""What is checked before an order is sent: each rule alone, and what it must not bind."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from mcp_gateway.domain.positions import Balance, BotState, Trade
+from mcp_gateway.orders.risk import Facts, Price, judge, largest_notional
+from tests.support.desk import order
+
+pytestmark = pytest.mark.unit
+
+STATE = BotState(
+    mode="dry-run", state="running", spot=True, quote_currency="USDT", timeframe="5m",
+    max_open_positions=3, entries_enabled=True, name="bot", version="2026.9",
+)  # fmt: skip
+HELD = Trade(
+    trade_id=1, pair="BTC/USDT", is_open=True, is_short=False, tag="gw:1", amount=Decimal(2),
+    open_rate=Decimal(100), current_rate=None, fee_rate=Decimal("0.001"),
+    lot_step=Decimal("0.1"), opened_at=None, orders=(),
+)  # fmt: skip
+FACTS = Facts(
+    declared_mode="dry-run", bot=STATE, pairs=("BTC/USDT",), price=Price(Decimal(100), 10.0, 300),
+    balance=Balance("USDT", Decimal(10_000), Decimal(9_000), True), open_positions=0,
+    pair_is_held=False, held=None, fee_rate=None, lot_step=None,
+)  # fmt: skip
+
+
+def failed(facts: Facts, **changes: Any) -> list[str]:
+    return [check.rule for check in judge(order(**changes), facts).failed]
+
+
+def bot(**changes: Any) -> Facts:
+    return replace(FACTS, bot=replace(STATE, **changes))
+
+
+def test_an_ordinary_entry_passes() -> None:
+    """Nothing is denied that no rule speaks against."""
+    assert failed(FACTS) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "rule"),
+    [
+        (bot(mode="live"), "mode_mismatch"),
+        (bot(spot=False), "futures_not_served"),
+        (bot(state="stopped"), "bot_not_running"),
+        (bot(state="paused"), "bot_not_running"),
+        (bot(entries_enabled=False), "entries_disabled"),
+        (bot(max_open_positions=0), "no_free_slot"),
+        (replace(FACTS, pairs=("ETH/USDT",)), "pair_not_whitelisted"),
+        (replace(FACTS, price=Price(Decimal(100), 601.0, 300)), "price_unavailable"),
+        (replace(FACTS, open_positions=3), "no_free_slot"),
+        (replace(FACTS, pair_is_held=True), "position_exists"),
+    ],
+)
+def test_each_rule_denies_an_entry(facts: Facts, rule: str) -> None:
+    """Every rule, alone, is enough to deny."""
+    assert failed(facts) == [rule]
+
+
+def test_a_rule_that_can_not_be_evaluated_denies() -> None:
+    """No price, no balance: denied, not waved through (orders)."""
+    assert set(failed(replace(FACTS, price=None))) == {
+        "price_unavailable", "notional_too_large", "balance_too_small",
+    }  # fmt: skip
+    assert failed(replace(FACTS, balance=None)) == ["balance_too_small"]
+
+
+@pytest.mark.parametrize(("amount", "rules"), [("10", []), ("10.000001", ["notional_too_large"])])
+def test_the_largest_notional_is_a_limit(amount: str, rules: list[str]) -> None:
+    """1,000 quote for one order, to the last digit."""
+    assert failed(FACTS, amount=amount) == rules
+
+
+def test_the_notional_of_a_limit_order_is_taken_at_its_own_price() -> None:
+    """A limit above the market costs more than the market says."""
+    rules = failed(FACTS, amount="10", order_type="limit", price="101")
+    assert rules == ["notional_too_large"]
+
+
+def test_the_fee_counts_against_the_balance() -> None:
+    """Cost and fee together must be free: 900 and 0.9 do not fit into 900.5."""
+    tight = replace(FACTS, balance=Balance("USDT", Decimal(10_000), Decimal("900.5"), True))
+    assert failed(tight, amount="9") == ["balance_too_small"]
+    assert failed(tight, amount="8.9") == []
+
+
+def test_a_small_wallet_has_a_smaller_largest_notional() -> None:
+    """A fifth of the wallet binds where the quote is worth more than a dollar."""
+    coin = Balance("BTC", Decimal(1), Decimal(1), True)
+    assert largest_notional(coin) == Decimal("0.2")
+    assert largest_notional(None) == Decimal(1000)
+
+
+def test_exits_are_never_trapped_by_rules_for_entries() -> None:
+    """A paused bot, a delisted pair, no price, no slot, no balance: a sell passes (orders)."""
+    worst = replace(
+        bot(state="paused", entries_enabled=False, max_open_positions=0),
+        pairs=(), price=None, balance=None, open_positions=9, pair_is_held=True, held=HELD,
+    )  # fmt: skip
+    assert failed(worst, side="sell", amount="2") == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "rules"), [("2", []), ("2.05", []), ("2.1", ["more_than_held"]), ("1", [])]
+)
+def test_a_sell_is_bounded_by_what_is_held_to_within_a_step(amount: str, rules: list[str]) -> None:
+    """Within one lot step it is a full exit; beyond, it is refused (freqtrade)."""
+    assert failed(replace(FACTS, held=HELD), side="sell", amount=amount) == rules

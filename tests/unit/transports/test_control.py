@@ -1,0 +1,141 @@
+"""The control socket: its mode, its bounds, and what becomes of stale and busy ones."""
+
+import socket
+import stat
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from mcp_gateway.errors import GatewayError, NotFound
+from mcp_gateway.gateway import Gateway
+from mcp_gateway.transports.control import (
+    LONGEST_REQUEST,
+    TAKE_OVER_S,
+    ControlRefused,
+    GatewayNotRunning,
+    ask,
+    control_socket,
+)
+from tests.support.gateway import ToldGateway, settings_for
+
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+
+
+async def echo(_gateway: Gateway, args: dict[str, Any]) -> Any:
+    return {"args": args}
+
+
+async def refuse(_gateway: Gateway, _args: dict[str, Any]) -> Any:
+    raise NotFound("No such order.", code="order_unknown", hint="Look again.")
+
+
+async def crash(_gateway: Gateway, _args: dict[str, Any]) -> Any:
+    raise RuntimeError("secret-canary")
+
+
+VERBS = {"echo": echo, "refuse": refuse, "crash": crash}
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> ToldGateway:
+    return ToldGateway(settings_for(tmp_path / "data"))
+
+
+async def asked(path: Path, verb: str, **args: Any) -> Any:
+    return await anyio.to_thread.run_sync(ask, path, verb, args)
+
+
+async def refusal_of(path: Path, verb: str, kind: type[GatewayError]) -> str:
+    with pytest.raises(kind) as caught:
+        await asked(path, verb)
+    return caught.value.code
+
+
+async def test_a_verb_is_answered_and_the_socket_is_the_owner_s_alone(told: ToldGateway) -> None:
+    """Mode 0600 is the whole check; the folder is made with 0700; nothing stays behind."""
+    path = told.settings.control_socket
+    async with control_socket(cast("Gateway", told), VERBS, path):
+        assert await asked(path, "echo", limit=3) == {"args": {"limit": 3}}
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert not path.exists()
+    assert await refusal_of(path, "echo", GatewayNotRunning) == "gateway_not_running"
+
+
+async def test_refusals_and_bugs_come_back_as_codes(told: ToldGateway) -> None:
+    """The command says what the gateway said; a bug is told in one word."""
+    path = told.settings.control_socket
+    async with control_socket(cast("Gateway", told), VERBS, path):
+        assert await refusal_of(path, "refuse", ControlRefused) == "order_unknown"
+        assert await refusal_of(path, "crash", ControlRefused) == "internal_error"
+        assert await refusal_of(path, "nonsense", ControlRefused) == "verb_unknown"
+        assert await asked(path, "echo") == {"args": {}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b"{}\n", b"nonsense\n", b'{"verb": 1, "args": {}}\n', b'{"verb": "echo"}\n',
+     b'{"verb": "echo", "verb": "crash", "args": {}}\n', b"a" * (LONGEST_REQUEST + 2)],
+)  # fmt: skip
+async def test_a_malformed_request_is_refused(told: ToldGateway, line: bytes) -> None:
+    """One line, bounded, one object with verb and args."""
+    path = told.settings.control_socket
+    async with (
+        control_socket(cast("Gateway", told), VERBS, path),
+        await anyio.connect_unix(path) as stream,
+    ):
+        await stream.send(line)
+        with anyio.fail_after(5):
+            assert b'"error"' in await stream.receive()
+
+
+async def test_a_stale_socket_is_replaced(told: ToldGateway) -> None:
+    """What a killed gateway left is no obstacle."""
+    path = told.settings.control_socket
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert path.exists()
+    async with control_socket(cast("Gateway", told), VERBS, path):
+        assert await asked(path, "echo") == {"args": {}}
+
+
+async def test_a_living_gateway_keeps_its_socket_until_it_ends(told: ToldGateway) -> None:
+    """A second process waits for its turn; it takes nothing away."""
+    path = told.settings.control_socket
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as living:
+        living.bind(str(path))
+        living.listen()
+        held = path.stat().st_ino
+        async with control_socket(cast("Gateway", told), VERBS, path):
+            await told.clock.sleeping()
+            assert path.stat().st_ino == held
+            living.close()
+            told.clock.advance(TAKE_OVER_S)
+            with anyio.fail_after(5):
+                while path.stat().st_ino == held:
+                    await anyio.lowlevel.checkpoint()
+            assert await asked(path, "echo") == {"args": {}}
+
+
+async def test_a_deep_data_folder_is_reached_all_the_same(tmp_path: Path) -> None:
+    """A socket address holds 108 bytes; the folder's path may be longer."""
+    told = ToldGateway(settings_for(tmp_path / ("deep" * 20) / ("deeper" * 20)))
+    path = told.settings.control_socket
+    assert len(str(path)) > 200
+    async with control_socket(cast("Gateway", told), VERBS, path):
+        assert await asked(path, "echo") == {"args": {}}
+    assert not path.exists()
+
+
+async def test_a_socket_that_cannot_be_made_does_not_stop_the_gateway(tmp_path: Path) -> None:
+    """Orders matter more than the command line; the log says so."""
+    (tmp_path / "file").write_text("")
+    told = ToldGateway(settings_for(tmp_path / "file"))
+    async with control_socket(cast("Gateway", told), VERBS, told.settings.control_socket):
+        code = await refusal_of(told.settings.control_socket, "echo", GatewayNotRunning)
+    assert code == "gateway_not_running"
