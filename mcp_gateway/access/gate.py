@@ -30,7 +30,8 @@ from mcp_gateway.errors import (
     NotPermitted,
 )
 from mcp_gateway.settings import Settings
-from mcp_gateway.storage.kv import KeyValue
+from mcp_gateway.storage.kv import Bucket, KeyValue
+from mcp_gateway.storage.memory import MemoryKeyValue
 from mcp_gateway.telemetry import logs, metrics
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ LOCAL: Final = "local"  # issuer, and default subject, of whoever starts the pro
 # A signature may be dated one window ahead, so it fits for two; the margin covers replicas
 # whose clocks differ by seconds.
 NONCE_MARGIN_S: Final = 5
+# Refusals of one caller that become audit rows in a minute.
+NOTED_PER_MINUTE: Final = 60
 SignatureFault = Literal[
     "signature_missing", "signature_invalid", "signature_expired", "signature_replayed"
 ]
@@ -104,6 +107,7 @@ class Gate:
         self._window_s = signature_window_s
         self._audit_reads = audit_reads
         self._plain_signatures = plain_signatures
+        self._noted = MemoryKeyValue(clock)
 
     def authenticate(self, credentials: Credentials) -> Principal:
         """Return who is calling.
@@ -142,7 +146,7 @@ class Gate:
             principal = self.authenticate(credentials)
             key_id = await self._check(principal, credentials, operation)
         except GatewayError as refusal:
-            self._refused(principal, credentials, operation, refusal)
+            await self._refused(principal, credentials, operation, refusal)
             raise
         if self._audit_reads and not operation.writes:
             self._trail.note(self._event("call.read", principal, credentials, operation))
@@ -189,7 +193,7 @@ class Gate:
         told = {"server_time": iso(self._clock.now())}
         return NotPermitted(message, code=code, hint=hint, detail=told)
 
-    def _refused(
+    async def _refused(
         self,
         principal: Principal | None,
         credentials: Credentials,
@@ -201,10 +205,19 @@ class Gate:
             "call refused", user=principal and principal.subject, operation=operation.name,
             channel=credentials.channel, code=refusal.code, call_id=credentials.call_id,
         )  # fmt: skip
-        if principal is not None:  # strangers could fill the audit log otherwise
-            self._trail.note(
-                self._event("call.refused", principal, credentials, operation, refusal)
-            )
+        # Strangers, and a caller who repeats a refused call without end, could fill the disk.
+        if principal is None or not await self._is_worth_a_row(principal):
+            return
+        self._trail.note(self._event("call.refused", principal, credentials, operation, refusal))
+
+    async def _is_worth_a_row(self, principal: Principal) -> bool:
+        """Tell whether a refusal of this caller is still noted; the counters have them all."""
+        caller = f"{principal.issuer}\n{principal.subject}"
+        bucket = Bucket(caller, NOTED_PER_MINUTE, NOTED_PER_MINUTE)
+        if (await self._noted.take([bucket])).allowed:
+            return True
+        metrics.audit_rows_total.labels(result="suppressed").inc()
+        return False
 
     def _event(
         self,

@@ -23,14 +23,9 @@ def upgrade() -> None:
 
     Example: DATABASE_URL=postgresql://… mcp-gateway db upgrade
     """
-    from functools import partial
-
     import anyio
 
-    from mcp_gateway.storage.sql import upgrade as bring_up
-
-    settings = Settings.load()
-    anyio.run(partial(bring_up, settings.database_url, data_dir=settings.data_dir))
+    anyio.run(_upgrade, Settings.load())
     click.echo("The database is up to date.")
 
 
@@ -57,3 +52,21 @@ def check(as_json: bool) -> int:
             "run `mcp-gateway db upgrade`."
         )
     return 0 if found.ready else 1
+
+
+async def _upgrade(settings: Settings) -> None:
+    from mcp_gateway.audit.log import AuditLog
+    from mcp_gateway.clock import Clock
+    from mcp_gateway.orders.books import upgraded
+    from mcp_gateway.storage.sql import Store
+    from mcp_gateway.storage.sql import upgrade as bring_up
+
+    found = await bring_up(settings.database_url, data_dir=settings.data_dir)
+    if found.ready:
+        return
+    store = Store(settings.database_url, data_dir=settings.data_dir)
+    await store.open()
+    try:
+        await AuditLog(store).write([upgraded(found, Clock())])
+    finally:
+        await store.close()

@@ -4,19 +4,13 @@ import sys
 
 import click
 
-from mcp_gateway.clock import Clock
+from mcp_gateway.clock import Clock, iso
 from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES, SCOPES
 from mcp_gateway.domain.principals import Principal
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import Settings
 
 DEFAULT_TTL_S = 3600
-
-
-class Misconfigured(click.ClickException):
-    """The settings do not allow the command; exit code 2, as for misuse."""
-
-    exit_code = 2
 
 
 @click.command("token")
@@ -32,14 +26,28 @@ class Misconfigured(click.ClickException):
 def token(subject: str, scopes: tuple[str, ...], ttl_s: int, act_for: tuple[str, ...]) -> None:
     """Print a new access token and nothing else.
 
+    Who got it, for what and until when becomes an audit row first; no row, no token.
+
     Example: mcp-gateway token --subject signal-agent --scope market:read --scope orders:create
     """
-    try:
-        settings = Settings.load()
-    except ConfigurationError as error:
-        raise Misconfigured(error.message) from error
+    from mcp_gateway.cli.records import ask_records
+
+    settings = Settings.load()
+    clock = Clock()
     scopes = scopes or DEFAULT_LOCAL_SCOPES
-    text, _ = issue(settings, Clock(), subject=subject, scopes=scopes, ttl_s=ttl_s, act_for=act_for)
+    text, proves = issue(
+        settings, clock, subject=subject, scopes=scopes, ttl_s=ttl_s, act_for=act_for
+    )
+    row = {
+        "at": clock.now().isoformat(),
+        "issuer": proves.issuer,
+        "subject": subject,
+        "scopes": sorted(proves.scopes),
+        "act_for": sorted(proves.act_for),
+        "token_id": proves.token_id,
+        "expires_at": proves.expires_at and iso(proves.expires_at),
+    }
+    ask_records(settings, "audit.token", row)
     click.echo(text)
 
 
@@ -73,7 +81,7 @@ def issue(
     """Return a new token, and the principal that it proves (with its id and its end).
 
     Raises:
-        Misconfigured: there is no JWT_SECRET.
+        ConfigurationError: there is no JWT_SECRET.
         click.UsageError: a subject, scope or lifetime that the gateway would not accept.
     """
     from mcp_gateway.access.keyring import Keyring
@@ -81,7 +89,7 @@ def issue(
 
     verifier = verifier_from(settings, Keyring.from_settings(settings), clock)
     if verifier is None:
-        raise Misconfigured("JWT_SECRET: needed to issue tokens; set it (openssl rand -hex 32)")
+        raise ConfigurationError(["JWT_SECRET: needed to issue tokens (openssl rand -hex 32)"])
     try:
         text = verifier.issue(subject, scopes, ttl_s, act_for)
     except ValueError as error:

@@ -47,6 +47,7 @@ __all__ = [
 
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
+LONGEST_REASON = 200
 # Below the 5 s after which the bot's server (uvicorn) closes an idle connection itself.
 IDLE_CONNECTION_S = 4.0
 
@@ -291,4 +292,5 @@ async def _exchange(
 
 def _log_refusal(endpoint: str, status: int, body: bytes) -> None:
     """Keep the bot's own words for the operator: no model ever sees them."""
-    _log.info("bot refused", endpoint=endpoint, status=status, reason=wire.reason(body))
+    reason = (wire.reason(body) or "")[:LONGEST_REASON]
+    _log.info("bot refused", endpoint=endpoint, status=status, reason=reason)

@@ -21,6 +21,7 @@ from mcp_gateway.orders.reconcile import Reconciler
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.settings import Settings
+from mcp_gateway.storage.revisions import Revisions
 from mcp_gateway.storage.sql import Store
 
 # Beyond the deadlines of one order (turn, questions, the order itself): then a row in
@@ -51,9 +52,11 @@ class Books:
         await flush(self.trail, self.audit_log)
         await self.store.close()
 
-    async def record(self, event: AuditEvent) -> None:
-        """Write one audit row now."""
-        await self.audit_log.write([event])
+
+def upgraded(found: Revisions, clock: Clock) -> AuditEvent:
+    """Return the audit row of a database that was brought to this version's schema."""
+    steps = {"from": found.current, "to": found.needed}
+    return AuditEvent(event="store.upgraded", at=clock.now(), channel="control", detail=steps)
 
 
 async def open_books(
@@ -71,7 +74,9 @@ async def open_books(
         StoreUnavailable: the store does not open, is held by another gateway, or is outdated.
     """
     store = Store(settings.database_url, data_dir=settings.data_dir)
-    await store.open()
+    found = await store.open()
+    if not found.ready:
+        trail.note(upgraded(found, clock))
     ledger = Ledger(store, clock)
     finder = FactFinder(bot, market, clock, settings.mode, settings.read_timeout_s)
     submission = Submission(ledger, finder, bot, clock)

@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import AuditLog, AuditRow
 from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import OrderRecord, State
@@ -63,11 +65,26 @@ async def tail_audit(records: Records, args: Mapping[str, Any]) -> list[dict[str
     return [_audit_row(row) for row in rows]
 
 
+async def note_token(records: Records, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Write down that an operator issued a token: for whom, for what, until when; not the token."""
+    event = AuditEvent(
+        event="token.issued",
+        at=datetime.fromisoformat(args["at"]),
+        issuer=args["issuer"],
+        subject=args["subject"],
+        channel="control",
+        detail={name: args[name] for name in ("scopes", "act_for", "token_id", "expires_at")},
+    )
+    await records.audit_log.write([event])
+    return {}
+
+
 Verb = Callable[[Records, Mapping[str, Any]], Awaitable[Any]]
 VERBS: Final[Mapping[str, Verb]] = {
     "orders.list": list_orders,
     "orders.show": show_order,
     "audit.tail": tail_audit,
+    "audit.token": note_token,
 }
 
 

@@ -51,7 +51,7 @@ cache_reads_total = Counter(
     ("kind", "source"), registry=REGISTRY,
 )  # fmt: skip
 audit_rows_total = Counter(
-    "mcp_gateway_audit_rows_total", "Audit rows written, and those lost to a full queue.",
+    "mcp_gateway_audit_rows_total", "Audit rows written, lost to a full queue, or suppressed in a flood.",
     ("result",), registry=REGISTRY,
 )  # fmt: skip
 

@@ -109,8 +109,8 @@ class Lifespan:
                 phase = "shutdown"
                 await receive()
         except Exception as error:
-            self.failure = error
-            if not isinstance(error, GatewayError):  # those are told by whoever called serve
+            self.failure = _plain(error)
+            if not isinstance(self.failure, GatewayError):  # those are told by whoever called serve
                 log.exception("The gateway failed", phase=phase)
             await send({"type": f"lifespan.{phase}.failed"})
             self.when_lost()  # a server without its gateway would answer nonsense
@@ -225,3 +225,10 @@ def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
         code="listen_failed",
         hint="Check MCP_GATEWAY_HOST and MCP_GATEWAY_PORT.",
     )
+
+
+def _plain(error: Exception) -> Exception:
+    """Return the one failure in the groups that task groups wrap around it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -9,14 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_gateway.access.gate import NOTED_PER_MINUTE
 from mcp_gateway.access.limiter import ASK_AGAIN_S, Limiter
 from mcp_gateway.domain.operations import OPERATIONS, Operation
 from mcp_gateway.domain.principals import Principal
-from mcp_gateway.errors import QuotaExceeded, StoreUnavailable
+from mcp_gateway.errors import NotPermitted, QuotaExceeded, StoreUnavailable
 from mcp_gateway.storage.kv import KeyValue, open_kv
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
+from tests.support.gates import credentials, make_bench
 from tests.support.servers import Valkey
+from tests.support.tokens import forge
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
@@ -196,3 +199,17 @@ async def test_two_processes_share_one_quota_on_redis(valkey: Valkey) -> None:
     async with opened(valkey.url) as one, opened(valkey.url) as other:
         assert await spend(make_limiter(clock, kv=one), PER_MINUTE) == []
         assert len(await spend(make_limiter(clock, kv=other), 1)) == 1
+
+
+async def test_a_flood_of_refused_calls_does_not_fill_the_audit_log() -> None:
+    """A valid token repeats a call it may not make: counted always, written at most 60 times."""
+    bench = make_bench()
+    shown = credentials(forge(scope="market:read"))
+    for _ in range(NOTED_PER_MINUTE + 40):
+        with pytest.raises(NotPermitted):
+            await bench.gate.admit(shown, OPERATIONS["create_order"])
+    assert len(bench.noted()) == NOTED_PER_MINUTE
+    bench.clock.advance(1)
+    with pytest.raises(NotPermitted):
+        await bench.gate.admit(shown, OPERATIONS["create_order"])
+    assert len(bench.noted()) == NOTED_PER_MINUTE + 1
