@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: sandbox tour test check lint types imports unit lock clean
+.PHONY: sandbox tour test check bench lint types imports unit lock clean
 
 sandbox: $(STAMP)
 	@$(BIN)/mcp-gateway sandbox
@@ -21,6 +21,11 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Start, memory, tool list and throughput beside their floors, in about a minute; what comes
+# out is docs/performance.md.
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks
 
 # The hash-pinned requirements decide when the environment is built again.
 $(STAMP): requirements/dev.txt requirements/bootstrap.txt pyproject.toml

@@ -6,7 +6,7 @@ desktop app has its tool list before the SQL libraries are even imported.
 
 import importlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -140,11 +140,14 @@ class Gateway:
     async def keep_books(self, work: Detached, after_s: float) -> None:
         """Open the store (when first wanted, or after that long) and keep it until cancelled."""
         self._work = work
-        with anyio.move_on_after(after_s):
-            await self._wanted.wait()
-        self._wanted.set()
-        books = await self._open_books(work)
-        await books.keep()
+        try:
+            with anyio.move_on_after(after_s):
+                await self._wanted.wait()
+            self._wanted.set()
+            books = await self._open_books(work)
+            await books.keep()
+        finally:
+            self._tried.set()  # nobody waits for a store that will not open any more
 
     async def _open_books(self, work: Detached) -> "Books":
         # In a thread: the SQL libraries take most of a second to import.
@@ -170,8 +173,18 @@ class Gateway:
             self._tried.set()
             await self.clock.sleep(REOPEN_S)
 
+    async def write_down(self) -> None:
+        """Open the store for what waits in the trail, where nobody has wanted the store yet.
+
+        A short stdio session that was refused something must leave its rows too.
+        """
+        if self.trail and self._books is None:
+            with suppress(GatewayError):
+                await self.books()
+
     async def stop(self) -> None:
         """Drain the orders on their way, write the trail, close every part; once or often."""
+        await self.write_down()
         self._stopping = True
         if self._work is not None:
             await self._work.drain(DRAIN_S)
@@ -225,6 +238,7 @@ async def open_gateway(
             async with detached(DRAIN_S) as work:
                 background.start_soon(gateway.keep_books, work, store_after_s)
                 yield gateway
+            await gateway.write_down()  # while the store can still be opened
             background.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):

@@ -65,6 +65,10 @@ def cli() -> None:
 
     Example: mcp-gateway sandbox --tour
     """
+    from mcp_gateway.telemetry import logs
+
+    # Standard output is the command's answer; what serves configures its own logs after this.
+    logs.configure("ERROR", "console")
 
 
 def main(arguments: list[str] | None = None) -> None:

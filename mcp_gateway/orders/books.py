@@ -75,8 +75,29 @@ async def open_books(
     """
     store = Store(settings.database_url, data_dir=settings.data_dir)
     found = await store.open()
-    if not found.ready:
-        trail.note(upgraded(found, clock))
+    try:
+        if not found.ready:
+            trail.note(upgraded(found, clock))
+        books = _books(store, settings, bot=bot, market=market, trail=trail, work=work, clock=clock)
+        # SQLite is held by this process alone: whatever is in flight there is an earlier one's.
+        await books.reconciler.recover(0.0 if settings.embedded_store else None)
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+        raise
+    return books
+
+
+def _books(
+    store: Store,
+    settings: Settings,
+    *,
+    bot: FreqtradeClient,
+    market: Market,
+    trail: Trail,
+    work: Detached,
+    clock: Clock,
+) -> Books:
     ledger = Ledger(store, clock)
     finder = FactFinder(bot, market, clock, settings.mode, settings.read_timeout_s)
     submission = Submission(ledger, finder, bot, clock)
@@ -89,8 +110,6 @@ async def open_books(
         orphaned_after_s=2 * settings.order_timeout_s + ORPHAN_MARGIN_S,
         quiet_s=settings.quiet_s,
     )
-    # SQLite is held by this process alone: whatever is in flight there is an earlier one's.
-    await reconciler.recover(0.0 if settings.embedded_store else None)
     orders = OrderService(
         ledger, submission, reconciler, work, bot_name=settings.freqtrade_url, mode=settings.mode
     )

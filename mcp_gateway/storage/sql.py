@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import anyio
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -71,7 +72,8 @@ class Store:
             self._engine = make_engine(self.name, self._url)
             return await self._prepare(self.name == "sqlite" if migrates is None else migrates)
         except BaseException:
-            await self.close()
+            with anyio.CancelScope(shield=True):
+                await self.close()
             raise
 
     async def close(self) -> None:
@@ -143,10 +145,13 @@ class Store:
         if self._engine is None:
             raise StoreUnavailable("The store is not open.", code="database_unavailable")
         try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(**{WRITES: writes})
-                async with connection.begin():
-                    yield connection
+            # A driver that is cancelled midway may never let its connection go; transactions
+            # are short, and bounded by the engine's own time-outs.
+            with anyio.CancelScope(shield=True):
+                async with self._engine.connect() as connection:
+                    await connection.execution_options(**{WRITES: writes})
+                    async with connection.begin():
+                        yield connection
         except IntegrityError:
             raise
         except SQLAlchemyError as error:

@@ -110,19 +110,24 @@ async def _keep(
         _remove(path, made)
 
 
-def _remove(path: Path, made: int) -> None:
+def _remove(path: Path, made: tuple[int, int]) -> None:
     with suppress(OSError):
-        if path.stat().st_ino == made:  # not the one of a successor
+        if _identity(path) == made:  # not the one of a successor
             path.unlink()
 
 
-async def _listen(path: Path) -> tuple[SocketListener, int]:
+def _identity(path: Path) -> tuple[int, int]:
+    told = path.stat()
+    return told.st_ino, told.st_mtime_ns  # the number alone is soon given out again
+
+
+async def _listen(path: Path) -> tuple[SocketListener, tuple[int, int]]:
     await anyio.Path(path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
     with _reachable(path) as address:
         # It replaces a socket that is there, and sets the mode after binding; in between the
         # folder (0700) keeps others out.
         listener = await anyio.create_unix_listener(address, mode=0o600)
-    return listener, (await anyio.Path(path).stat()).st_ino
+    return listener, _identity(path)
 
 
 async def _converse(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> None:

@@ -8,6 +8,8 @@ has cancelled its handlers.
 import asyncio
 import errno
 import gc
+import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -37,6 +39,8 @@ GRACE_S: Final = 10  # for answers under way when the server stops; orders drain
 # Longer than clients keep an idle connection (httpx: 5 s, load balancers: 60 s), so that it is
 # the client who closes and no call meets a closing server.
 KEEP_ALIVE_S: Final = 75
+
+LEFTOVERS_S: Final = 2.0
 
 log = logs.get(__name__)
 
@@ -184,7 +188,7 @@ def serve(
     for caught in (signal.SIGINT, signal.SIGTERM):
         signal.signal(caught, lambda _signal, _frame: stop())
     try:
-        asyncio.run(server.serve(sockets=[listening]))
+        asyncio.run(_until_stopped(server, listening, app))
     except SystemExit:  # uvicorn's word for a lifespan that did not start
         if app.failure is None:
             raise
@@ -192,6 +196,20 @@ def serve(
         listening.close()
     if app.failure is not None:
         raise app.failure
+
+
+async def _until_stopped(server: Server, listening: socket.socket, app: Lifespan) -> None:
+    await server.serve(sockets=[listening])
+    # All is drained and closed. What a library left behind may refuse to be cancelled (a
+    # SQLite connection whose opening was cancelled does, measured), and the event loop would
+    # wait for it for ever.
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left and (await asyncio.wait(left, timeout=LEFTOVERS_S))[1]:
+        log.warning("Leaving work behind that does not end", tasks=len(left))
+        logging.shutdown()
+        os._exit(0 if app.failure is None else 1)
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -31,6 +31,8 @@ def _fault(item: Any) -> dict[str, str]:
         return {"field": field, "expected": "no such argument"}
     if item["type"] == "missing":
         return {"field": field, "expected": "required"}
+    if item["type"] == "uuid_parsing":  # pydantic would quote the character it stumbled over
+        return {"field": field, "expected": "a valid UUID"}
     message = str(item["msg"]).removeprefix("Value error, ")
     name, colon, rest = message.partition(": ")
     if not item["loc"] and colon and name.isidentifier():

@@ -1,42 +1,65 @@
 """A server on loopback that answers as a test tells it to, down to the last byte."""
 
-import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
 Answering = Callable[["Connection"], Awaitable[None]]
+LARGEST_HEAD_BYTES = 65536
 
 
 @dataclass
 class Connection:
-    """One request on one connection; a handler writes its bytes, or does not."""
+    """One connection and the request that came last on it; a handler writes its bytes."""
 
-    path: str
     number: int
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    stream: SocketStream
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        self._incoming = BufferedByteReceiveStream(self.stream)
+
+    async def next_request(self) -> None:
+        """Read one request to its end.
+
+        Raises:
+            anyio.IncompleteRead: the client has gone.
+        """
+        head = await self._incoming.receive_until(b"\r\n\r\n", LARGEST_HEAD_BYTES)
+        first, *lines = head.decode().split("\r\n")
+        self.path = first.split()[1].split("?")[0].removeprefix("/api/v1/")
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name.lower() == "content-length":
+                await self._incoming.receive_exactly(int(value))
 
     async def send(self, data: bytes) -> None:
         """Write bytes as they are."""
-        self.writer.write(data)
-        await self.writer.drain()
+        await self.stream.send(data)
 
     async def answer(self, body: bytes, status: str = "200 OK") -> None:
         """Write a whole answer, after which the connection may be used again."""
         await self.send(head(len(body), status) + body)
 
-    def reset(self) -> None:
+    async def end(self) -> None:
+        """Close the connection in good order."""
+        await self.stream.aclose()
+
+    async def reset(self) -> None:
         """Drop the connection with a TCP reset."""
-        raw = self.writer.get_extra_info("socket")
+        raw = self.stream.extra(SocketAttribute.raw_socket)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        await anyio.aclose_forcefully(self.stream)
 
     async def hang(self) -> None:
         """Say nothing more until the other side has gone."""
-        while await self.reader.read(1024):
+        async for _ in self.stream:
             pass
 
 
@@ -58,46 +81,22 @@ def head(length: int, status: str = "200 OK") -> bytes:
 @asynccontextmanager
 async def rogue(answering: Answering) -> AsyncIterator[Rogue]:
     """Serve each request with ``answering`` while the block runs."""
-    seen = Rogue("")
-    tasks: set[asyncio.Task[None]] = set()
+    listeners = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    seen = Rogue(f"http://127.0.0.1:{listeners.extra(SocketAttribute.local_port)}")
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(stream: SocketStream) -> None:
         seen.connections += 1
-        number = seen.connections
-        try:
-            while path := await _request(reader):
-                seen.paths.append(path)
-                await answering(Connection(path, number, reader, writer))
-        except ConnectionError:
-            pass  # the client may leave whenever it likes
-        finally:
-            writer.close()
+        connection = Connection(seen.connections, stream)
+        async with stream:
+            try:
+                while True:
+                    await connection.next_request()
+                    seen.paths.append(connection.path)
+                    await answering(connection)
+            except (anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass  # the client may leave whenever it likes, and so may the test's answer
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    seen.url = f"http://127.0.0.1:{port}"
-    try:
+    async with listeners, anyio.create_task_group() as tasks:
+        tasks.start_soon(listeners.serve, serve)
         yield seen
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _request(reader: asyncio.StreamReader) -> str | None:
-    """Read one request to its end and return its path; None once the client is gone."""
-    try:
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    for line in lines[1:]:
-        name, _, value = line.partition(":")
-        if name.lower() == "content-length":
-            await reader.readexactly(int(value))
-    return lines[0].split()[1].split("?")[0].removeprefix("/api/v1/")
+        tasks.cancel_scope.cancel()

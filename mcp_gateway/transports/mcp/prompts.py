@@ -127,20 +127,21 @@ def read_prompt(name: str, source: str) -> PromptFile:
     if before.strip() or not fence or not text.strip():
         raise ValueError("front matter between +++ lines, then the text")
     head = tomllib.loads(matter)
-    arguments = tuple(_argument(table) for table in head.pop("arguments", []))
-    if unknown := set(head) - {"title", "description"}:
-        raise ValueError(f"unknown key {', '.join(sorted(unknown))}")
+    arguments = tuple(_argument(dict(table)) for table in head.pop("arguments", []))
     places = set(_PLACE.findall(text))
     if places != {argument.name for argument in arguments}:
         raise ValueError("the arguments and the {{places}} in the text must be the same")
-    return PromptFile(name, head["title"], head["description"], arguments, text.strip() + "\n")
+    title, description = _text(head, "title"), _text(head, "description")
+    if head:
+        raise ValueError(f"unknown key {', '.join(sorted(head))}")
+    return PromptFile(name, title, description, arguments, text.strip() + "\n")
 
 
 def _argument(table: dict[str, Any]) -> Argument:
     argument = Argument(
-        name=table.pop("name"),
-        description=table.pop("description"),
-        kind=table.pop("kind"),
+        name=_text(table, "name"),
+        description=_text(table, "description"),
+        kind=_text(table, "kind"),
         required=table.pop("required", True),
         default=table.pop("default", ""),
     )
@@ -148,7 +149,17 @@ def _argument(table: dict[str, Any]) -> Argument:
         raise ValueError(f"argument {argument.name}: kind is one of {', '.join(_KINDS)}")
     if argument.required == bool(argument.default):
         raise ValueError(f"argument {argument.name}: required, or with a default")
+    if argument.default:
+        _KINDS[argument.kind].validate_python(argument.default)
     return argument
+
+
+def _text(table: dict[str, Any], key: str) -> str:
+    """Take a key that must be there and hold text."""
+    value = table.pop(key)
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is text")
+    return value
 
 
 def _value(argument: Argument, given: Any) -> str:

@@ -1,14 +1,14 @@
 """The resources: what an agent can read by name, as JSON."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 from mcp.server import MCPServer
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import PairName
-from mcp_gateway.errors import NotFound
+from mcp_gateway.errors import NotFound, RequestInvalid
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.transports.mcp import results
 from mcp_gateway.transports.mcp.admission import current_admission
@@ -20,6 +20,7 @@ JSON: Final = "application/json"
 _PAIR: Final[TypeAdapter[str]] = TypeAdapter(PairName)
 _TIMEFRAME: Final[TypeAdapter[str]] = TypeAdapter(TimeframeName)
 _REQUEST_ID: Final[TypeAdapter[UUID]] = TypeAdapter(Annotated[UUID, "request_id"])
+Part = TypeVar("Part")
 
 
 def add_resources(server: MCPServer[Any], gateway: Gateway) -> None:
@@ -42,7 +43,7 @@ def _add_market(server: MCPServer[Any], gateway: Gateway) -> None:
     @server.resource("freqtrade://pairs/{pair}", title="One pair", mime_type=JSON)
     async def one_pair(pair: str) -> str:
         """Base, quote, last price and its age of one pair; BTC%2FUSDT for BTC/USDT."""
-        name = _PAIR.validate_python(pair)
+        name = _part("pair", _PAIR, pair)
         if name not in await gateway.market.pairs(current_admission()):
             raise NotFound("The bot does not trade this pair.", code="pair_unknown")
         base, quote = base_and_quote(name)
@@ -58,8 +59,8 @@ def _add_market(server: MCPServer[Any], gateway: Gateway) -> None:
         """The newest hundred closed candles, as get_candles answers them."""
         series = await gateway.market.candles(
             current_admission(),
-            _PAIR.validate_python(pair),
-            _TIMEFRAME.validate_python(timeframe),
+            _part("pair", _PAIR, pair),
+            _part("timeframe", _TIMEFRAME, timeframe),
             limit=DEFAULT_CANDLES,
         )
         now = gateway.clock.now()
@@ -75,7 +76,7 @@ def _add_positions(server: MCPServer[Any], gateway: Gateway) -> None:
     @server.resource("freqtrade://positions/{pair}", title="Positions in a pair", mime_type=JSON)
     async def pair_positions(pair: str) -> str:
         """Open positions in one pair; BTC%2FUSDT for BTC/USDT."""
-        name = _PAIR.validate_python(pair)
+        name = _part("pair", _PAIR, pair)
         return results.text(
             results.positions(await gateway.market.positions(current_admission(), name))
         )
@@ -86,10 +87,18 @@ def _add_own(server: MCPServer[Any], gateway: Gateway) -> None:
     async def order(request_id: str) -> str:
         """Where one of the caller's orders stands, as get_order answers it."""
         orders = await gateway.orders()
-        found = await orders.get(current_admission(), _REQUEST_ID.validate_python(request_id))
+        found = await orders.get(current_admission(), _part("request_id", _REQUEST_ID, request_id))
         return results.text(found)
 
     @server.resource("gateway://limits", title="Your account and limits", mime_type=JSON)
     async def limits() -> str:
         """Balance, mode and limits, as get_account answers them."""
         return results.text(results.account(await gateway.account(current_admission())))
+
+
+def _part(name: str, kind: TypeAdapter[Part], given: str) -> Part:
+    """Read one part of a URI; the refusal names the part, since a URI has no field."""
+    try:
+        return kind.validate_python(given)
+    except ValidationError:
+        raise RequestInvalid(f"{name}: a valid {name}", detail={"field": name}) from None

@@ -7,10 +7,15 @@ answer; a test holds every real answer against them.
 from typing import Any, Final
 
 _PLAIN: Final = {"string", "number", "integer", "boolean", "array", "object"}
+_REFUSAL: Final = ["code", "message", "retryable", "hint"]
 
 
 def shape(required: str, **optional: str) -> dict[str, Any]:
-    """Return an object schema; ``required`` lists ``name:type`` words, ``?`` allows null."""
+    """Return an object schema; ``required`` lists ``name:type`` words, ``?`` allows null.
+
+    A refusal fits it too: clients on the TypeScript SDK 1.x hold failures against the schema
+    and would show a complaint of their own in place of our code and hint.
+    """
     properties: dict[str, Any] = {}
     names = []
     for word in required.split():
@@ -18,7 +23,8 @@ def shape(required: str, **optional: str) -> dict[str, Any]:
         properties[name] = _type(kind)
         names.append(name)
     properties |= {name: _type(kind) for name, kind in optional.items()}
-    return {"type": "object", "properties": properties, "required": names}
+    either = [{"required": names}, {"required": _REFUSAL}]
+    return {"type": "object", "properties": properties, "anyOf": either}
 
 
 def _type(kind: str) -> dict[str, Any]:

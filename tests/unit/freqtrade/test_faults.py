@@ -70,27 +70,27 @@ async def test_a_deadline_is_one_of_the_wall_clock(answering: Answering) -> None
 
 
 async def reset_at_once(connection: Connection) -> None:
-    connection.reset()
+    await connection.reset()
 
 
 async def reset_after_the_head(connection: Connection) -> None:
     await connection.send(head(500))
-    connection.reset()
+    await connection.reset()
 
 
 async def reset_in_the_body(connection: Connection) -> None:
     await connection.send(head(500) + b'{"whitelist": [')
-    connection.reset()
+    await connection.reset()
 
 
 async def end_in_the_body(connection: Connection) -> None:
     await connection.send(head(500) + b'{"whitelist": [')
-    connection.writer.close()
+    await connection.end()
 
 
 async def talk_gibberish(connection: Connection) -> None:
     await connection.send(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
-    connection.writer.close()
+    await connection.end()
 
 
 @pytest.mark.parametrize(
@@ -149,14 +149,29 @@ async def test_a_redirect_is_not_followed() -> None:
         assert bot.paths == ["whitelist", "forceenter"]
 
 
+async def test_no_proxy_of_the_environment_sees_the_bots_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bot is where FREQTRADE_URL says, whatever other programs are told to use."""
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    async def whole(connection: Connection) -> None:
+        await connection.answer(WHITELIST)
+
+    async with rogue(whole) as bot, connect(bot.url) as freqtrade:
+        assert await freqtrade.pairs() == ("BTC/USDT",)
+
+
 async def test_a_read_survives_the_connection_that_a_500_poisoned() -> None:
     """Freqtrade drops the kept connection after each 500; the next read gets a new one."""
 
     async def after_a_500(connection: Connection) -> None:
         if connection.number == 1 and connection.path == "balance":
             await connection.answer(b"Internal Server Error", "500 Internal Server Error")
-            await connection.reader.readuntil(b"\r\n\r\n")  # takes the next request, and goes
-            connection.reset()
+            await connection.next_request()  # takes the next request, and goes
+            await connection.reset()
         else:
             await connection.answer(WHITELIST)
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from mcp_gateway.domain.orders import OrderType
@@ -13,6 +13,9 @@ from mcp_gateway.freqtrade.orders import Entry, Exit, quote_for
 
 pytestmark = pytest.mark.unit
 
+# How long an example takes says how busy the machine is, nothing about the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 def bought(quote: Decimal, price: Decimal, lot_step: Decimal) -> Decimal:
     """Divide and truncate as the bot does: in floats, then to whole steps of what prints."""
@@ -20,6 +23,7 @@ def bought(quote: Decimal, price: Decimal, lot_step: Decimal) -> Decimal:
     return amount // lot_step * lot_step
 
 
+@unhurried
 @given(
     steps=some.integers(1, 10**9),
     lot_step=some.integers(-8, 3).map(Decimal(10).__pow__),
@@ -33,6 +37,7 @@ def test_the_quote_buys_the_amount_to_the_step(
     assert bought(quote_for(amount, price, lot_step), price, lot_step) == amount
 
 
+@unhurried
 @given(
     amount=some.decimals("0.0000001", 10**6, places=7),
     lot_step=some.integers(-6, 2).map(Decimal(10).__pow__),

@@ -240,6 +240,13 @@ def test_a_null_in_a_candle_stays_null() -> None:
     assert (candle.high, candle.volume, candle.close) == (None, None, 3.0)
 
 
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+def test_a_candle_never_tells_a_number_that_is_none(number: bytes) -> None:
+    """A NaN would spread through whatever is computed from it."""
+    [candle] = wire.candles(table(ROW | {"high": "here"}).replace(b'"here"', number))
+    assert (candle.high, candle.close) == (None, 3.0)
+
+
 def test_no_candles_are_no_nonsense() -> None:
     """Another timeframe is answered with empty columns and no rows."""
     assert wire.candles(told("candles of another timeframe")) == ()

@@ -3,13 +3,16 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from mcp_gateway.domain.market import TIMEFRAMES, Candle
 from mcp_gateway.market.resample import is_made_of, resample
 
 pytestmark = pytest.mark.unit
+
+# How long an example takes says how busy the machine is, nothing about the code.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 MIDNIGHT = 1763424000  # 2025-11-18T00:00:00Z
 
@@ -103,6 +106,7 @@ prices = some.floats(0.0001, 1e6, allow_nan=False)
 volumes = some.integers(0, 10**9).map(lambda units: units / 1000)
 
 
+@unhurried
 @given(data=some.data(), larger_s=some.sampled_from([600, 900, 1800, 3600, 7200]))
 def test_every_candle_agrees_with_its_parts(data: some.DataObject, larger_s: int) -> None:
     """A model of one line each: made iff all parts are there; then first, max, min, last, sum."""
@@ -126,6 +130,7 @@ def test_every_candle_agrees_with_its_parts(data: some.DataObject, larger_s: int
         assert each.volume == float(sum(Fraction(repr(part.volume)) for part in group))
 
 
+@unhurried
 @given(count=some.integers(0, 700), steps=some.sampled_from([("15m", "1h"), ("1h", "4h")]))
 def test_by_way_of_a_middle_timeframe_is_the_same(count: int, steps: tuple[str, str]) -> None:
     """5m to 4h is 5m to 1h to 4h: exactness does not depend on the way."""

@@ -103,7 +103,7 @@ async def test_nothing_is_kept_longer_than_the_operator_allows() -> None:
 async def test_a_bot_that_is_behind_is_asked_again_soon() -> None:
     """Just after a close the newest candle may be missing: that answer is kept two seconds."""
     world = World()
-    world.bot.candles["BTC/USDT", "5m"] = NEWEST - 300
+    world.bot.candles["BTC/USDT", "5m"] = NEWEST - 900
     await world.candles()
     world.clock.advance(1.9)
     assert (await world.candles()).source == "cache"

@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -119,6 +119,18 @@ def test_serve_on_a_busy_port_exits_one_with_its_code(tmp_path: Path) -> None:
     assert "Traceback" not in told
 
 
+def test_a_second_serve_on_one_store_exits_one_and_says_who_holds_it(tmp_path: Path) -> None:
+    """SQLite belongs to one process; what wraps the refusal on its way out is taken off."""
+    with started(tmp_path, "--port", "0") as first:
+        ready_url(first)
+        with started(tmp_path, "--port", "0") as second:
+            _, told = second.communicate(timeout=20)
+        assert second.returncode == 1
+        assert "store_held" in told
+        assert "Traceback" not in told
+        assert first.poll() is None
+
+
 def test_serve_without_a_secret_exits_two_and_names_it(tmp_path: Path) -> None:
     """Before anything starts, by the variable's name."""
     with started(tmp_path, environment={"JWT_SECRET": ""}) as process:
@@ -127,19 +139,62 @@ def test_serve_without_a_secret_exits_two_and_names_it(tmp_path: Path) -> None:
     assert "JWT_SECRET" in told
 
 
+STUBBORN = """
+import asyncio
+from mcp_gateway.settings import Settings
+from mcp_gateway.transports import http
+
+async def stay():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+def ready(url):
+    kept.append(asyncio.get_running_loop().create_task(stay()))
+    print("ready", flush=True)
+
+kept = []
+http.serve(Settings.load("serve", port=0), on_ready=ready)
+"""
+
+
+def test_work_that_cannot_be_cancelled_does_not_hold_the_process(tmp_path: Path) -> None:
+    """After the drain nothing is worth waiting for; a supervisor waits for the exit."""
+    with run([sys.executable, "-c", STUBBORN], tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
 def started(
     folder: Path, *arguments: str, environment: dict[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """Start ``mcp-gateway serve`` in a folder of its own, before a bot that is not there."""
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Run ``mcp-gateway serve`` in a folder of its own, before a bot that is not there."""
+    command = [sys.executable, "-m", "mcp_gateway.cli.main", "serve", *arguments]
+    return run(command, folder, environment)
+
+
+@contextmanager
+def run(
+    command: list[str], folder: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a program and end it, whatever the test found."""
     told = {
         "PATH": os.environ["PATH"], "JWT_SECRET": JWT_SECRET, "LOG_LEVEL": "INFO",
         "MCP_GATEWAY_DATA_DIR": str(folder / "data"), "FREQTRADE_URL": "http://127.0.0.1:9",
     }  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, "-m", "mcp_gateway.cli.main", "serve", *arguments],
-        cwd=folder, env=told | (environment or {}), text=True,
+    process = subprocess.Popen(
+        command, cwd=folder, env=told | (environment or {}), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def ready_url(process: subprocess.Popen[str]) -> str:

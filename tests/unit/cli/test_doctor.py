@@ -1,0 +1,185 @@
+"""`mcp-gateway doctor`: every part looked at, and what to do where it is not well."""
+
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_gateway.clock import Clock
+from tests.support.commands import BOT_PASSWORD, bot_served, command, trading_bot
+from tests.support.servers import Server
+from tests.support.tradingbot import TradingBot
+
+pytestmark = pytest.mark.integration
+KEYS = {
+    "JWT_SECRET": "jwt-canary-" + "a" * 32,
+    "HMAC_SECRET": "hmac-canary-" + "b" * 32,
+    "MCP_GATEWAY_SUBJECT": "signal-agent",
+}
+
+
+@pytest.fixture
+def bot() -> TradingBot:
+    """A bot that a test may make ill before it is looked at."""
+    return trading_bot()
+
+
+@pytest.fixture
+def well(bot: TradingBot) -> Iterator[dict[str, str]]:
+    """An environment in which nothing is wrong."""
+    with bot_served(bot) as reaching:
+        yield KEYS | reaching
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nothing listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def findings(folder: Path, environment: dict[str, str], *words: str) -> tuple[int, list[Any]]:
+    told = command(folder, "doctor", "--json", *words, **environment)
+    assert told.out.count("\n") == 1
+    assert "canary" not in told.out + told.err
+    found: list[Any] = told.json()
+    return told.code, found
+
+
+def ill(found: list[Any]) -> list[tuple[str, str]]:
+    return [(one["part"], one["level"]) for one in found if one["level"] != "ok"]
+
+
+def only(found: list[Any], part: str, level: str) -> Any:
+    """Return the one finding that is not well; it must be this one."""
+    assert ill(found) == [(part, level)]
+    return next(one for one in found if one["level"] == level)
+
+
+def test_when_all_is_well_every_part_says_so(tmp_path: Path, well: dict[str, str]) -> None:
+    """Exit code 0; configuration, keys, folder, Redis, database and bot each named."""
+    code, found = findings(tmp_path, well)
+    assert (code, ill(found)) == (0, [])
+    assert [one["part"] for one in found] == [
+        "configuration", "keys", "data folder", "redis", "database", "freqtrade",
+    ]  # fmt: skip
+
+
+def test_all_is_well_with_real_servers_too(
+    tmp_path: Path, well: dict[str, str], redis_server: Server, postgres_url: str
+) -> None:
+    """A Redis that answers and a PostgreSQL that is set up."""
+    given = well | {"REDIS_URL": redis_server.url, "DATABASE_URL": postgres_url}
+    code, found = findings(tmp_path, given)
+    assert code == 1
+    assert "db upgrade" in only(found, "database", "fault")["hint"]
+    assert command(tmp_path, "db", "upgrade", **given).code == 0
+    assert findings(tmp_path, given)[0] == 0
+
+
+def test_it_is_readable_for_people(tmp_path: Path, well: dict[str, str], bot: TradingBot) -> None:
+    """A mark, a sentence, and a hint beneath what is not well."""
+    bot.state = "paused"
+    told = command(tmp_path, "doctor", **well)
+    assert told.code == 0
+    assert "✓ configuration: " in told.out
+    assert "! freqtrade: the bot is paused\n    Start it" in told.out
+
+
+def test_a_bot_that_is_not_there(tmp_path: Path, well: dict[str, str], closed_port: int) -> None:
+    """A fault with the address that was tried; the rest is looked at all the same."""
+    url = f"http://127.0.0.1:{closed_port}"
+    code, found = findings(tmp_path, well | {"FREQTRADE_URL": url})
+    assert code == 1
+    assert url in only(found, "freqtrade", "fault")["message"]
+
+
+def test_wrong_credentials(tmp_path: Path, well: dict[str, str]) -> None:
+    """Named as such, and the password is not told."""
+    code, found = findings(tmp_path, well | {"FREQTRADE_PASSWORD": BOT_PASSWORD + "x"})
+    assert code == 1
+    fault = only(found, "freqtrade", "fault")
+    assert "FREQTRADE_USERNAME" in fault["hint"] + fault["message"]
+
+
+@pytest.mark.parametrize(
+    ("illness", "word"),
+    [
+        ({"dry_run": False}, "live"),
+        ({"state": "paused"}, "paused"),
+        ({"state": "stopped"}, "stopped"),
+        ({"force_entry": False}, "force_entry_enable"),
+        ({"spot": False}, "futures"),
+        ({"timeframe": "1M"}, "1M"),
+        ({"started_at": (Clock().now() - timedelta(minutes=5)).isoformat()}, "loop"),
+    ],
+    ids=str,
+)
+def test_a_bot_that_would_deny_orders_is_a_warning(
+    illness: dict[str, Any], word: str, tmp_path: Path, well: dict[str, str], bot: TradingBot
+) -> None:
+    """Reads go on, so the gateway may start; the operator is told what will be denied."""
+    for name, value in illness.items():
+        setattr(bot, name, value)
+    code, found = findings(tmp_path, well)
+    assert code == 0
+    assert word in only(found, "freqtrade", "warning")["message"]
+
+
+def test_no_key_is_a_warning(tmp_path: Path, well: dict[str, str]) -> None:
+    """Over HTTP no order would be accepted."""
+    del well["HMAC_SECRET"]
+    code, found = findings(tmp_path, well)
+    assert code == 0
+    assert "HMAC_SECRET" in only(found, "keys", "warning")["message"]
+
+
+def test_the_replayable_form_is_a_warning(tmp_path: Path, well: dict[str, str]) -> None:
+    """For as long as it is switched on."""
+    _, found = findings(tmp_path, well | {"MCP_GATEWAY_LEGACY_SIGNATURE": "true"})
+    assert "replayed" in only(found, "keys", "warning")["message"]
+
+
+def test_a_redis_that_is_down(tmp_path: Path, well: dict[str, str], closed_port: int) -> None:
+    """A fault, with the variables to look at."""
+    given = well | {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(closed_port)}
+    code, found = findings(tmp_path, given)
+    assert code == 1
+    assert "REDIS_HOST" in only(found, "redis", "fault")["hint"]
+
+
+def test_a_postgresql_that_is_down(tmp_path: Path, well: dict[str, str], closed_port: int) -> None:
+    """A fault that names it; SQLite is not looked at in its place."""
+    url = f"postgresql://u:canary@127.0.0.1:{closed_port}/d"
+    code, found = findings(tmp_path, well | {"DATABASE_URL": url})
+    assert code == 1
+    assert "PostgreSQL" in only(found, "database", "fault")["message"]
+
+
+def test_a_wrong_configuration_is_told_whole(tmp_path: Path) -> None:
+    """Every fault a finding; nothing else can be looked at."""
+    code, found = findings(tmp_path, {"REDIS_PORT": "x", "FREQTRADE_URL": "canary"})
+    assert code == 1
+    assert ill(found) == [("configuration", "fault")] * 3
+    names = {one["message"].partition(":")[0] for one in found}
+    assert names == {"REDIS_PORT", "FREQTRADE_URL", "JWT_SECRET"}
+
+
+def test_stdio_needs_no_secret(tmp_path: Path, well: dict[str, str]) -> None:
+    """--for stdio asks for less than --for serve."""
+    del well["JWT_SECRET"]
+    assert findings(tmp_path, well)[0] == 1
+    assert findings(tmp_path, well, "--for", "stdio")[0] == 0
+
+
+def test_a_data_folder_that_cannot_be_made(tmp_path: Path, well: dict[str, str]) -> None:
+    """Told before the store fails on it."""
+    (tmp_path / "file").write_text("")
+    given = well | {"MCP_GATEWAY_DATA_DIR": str(tmp_path / "file" / "data")}
+    code, found = findings(tmp_path, given)
+    assert code == 1
+    assert ("data folder", "fault") in ill(found)

@@ -1,0 +1,221 @@
+"""The tools' arguments: what is let in, and what is refused by the name of its field."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from mcp.types import CallToolResult
+
+from tests.support.mcpserver import ERAS, PAIR, Era, an_order, connected
+
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+CANARY = "canary-Zz9"
+HUGE = CANARY + "x" * 100_000
+
+
+def candles(**changes: Any) -> dict[str, Any]:
+    return {"pair": PAIR, "timeframe": "5m"} | changes
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    *[("get_candles", candles(limit=n), "limit") for n in ("3", 3.0, True, 0, -1, 10**9, None)],
+    *[
+        ("get_candles", candles(limit=n), "limit")
+        for n in (math.nan, math.inf, 1001, 10**400, [], {})
+    ],
+    *[
+        ("get_candles", candles(pair=pair), "pair")
+        for pair in (
+            "btc/usdt", "BTCUSDT", "BTC/USDT\n", "BTC%2FUSDT", "../status", "", 5, None, HUGE,
+        )
+    ],
+    *[
+        ("get_candles", candles(timeframe=name), "timeframe")
+        for name in ("5 m", "5M", "", 5, True, HUGE)
+    ],
+    *[
+        ("get_candles", candles(before=at), "before")
+        for at in ("yesterday", True, 10**18, -(10**18), 0, "1970-01-01", "9999-12-31")
+    ],
+    *[("get_candles", candles(use_cache=flag), "use_cache") for flag in ("yes", 1, 0)],
+    ("get_candles", candles(use_cach=False), "use_cach"),
+    ("get_candles", candles(admission=CANARY), "admission"),
+    ("get_candles", {"timeframe": "5m"}, "pair"),
+    ("get_open_positions", {"pair": "btc/usdt"}, "pair"),
+    ("get_open_positions", {"Pair": PAIR}, "Pair"),
+    ("get_account", {"agent": CANARY}, "agent"),
+    ("get_order", {"request_id": CANARY}, "request_id"),
+    ("get_order", {"request_id": 7}, "request_id"),
+    ("get_order", {}, "request_id"),
+    *[
+        ("create_order", an_order(amount=amount), "amount")
+        for amount in (
+            "1e999", 1e999, -1e999, math.nan, "NaN", "Infinity", -1, "-0.5", 0, "0", "0.0",
+            True, False, None, "null", "", " 1", "1 ", "0x1", "1,5", "1e-19", 10**16,
+            [], {}, ["1"], HUGE,
+        )
+    ],
+    *[
+        ("create_order", an_order(order_type="limit", price=price), "price")
+        for price in ("null", None, 0, -1, True, "1e999", math.nan, HUGE)
+    ],
+    ("create_order", an_order(price=100), "price"),
+    ("create_order", an_order(order_type="limit"), "price"),
+    ("create_order", an_order(pair="btc/usdt"), "pair"),
+    ("create_order", an_order(side="long"), "side"),
+    ("create_order", an_order(side="BUY"), "side"),
+    ("create_order", an_order(order_type="stop"), "order_type"),
+    ("create_order", an_order(request_id=CANARY), "request_id"),
+    ("create_order", an_order(request_id=HUGE), "request_id"),
+    ("create_order", an_order(agent=""), "agent"),
+    ("create_order", an_order(agent=HUGE), "agent"),
+    ("create_order", an_order(agent=7), "agent"),
+    ("create_order", an_order(admission={"scopes": ["orders:live"]}), "admission"),
+    ("create_order", an_order(stakeamount=5), "stakeamount"),
+    ("create_order", an_order(amout="1"), "amout"),
+]  # fmt: skip
+
+
+def names(case: Any) -> str | None:
+    if isinstance(case, dict):
+        return "-".join(f"{key}={str(value)[:12]}" for key, value in case.items())[-40:]
+    return None
+
+
+async def refusals(mode: Era, folder: Path, cases: list[Any]) -> list[dict[str, Any]]:
+    async with connected(folder, mode=mode, rate_limit_per_minute=100_000) as agent:
+        told = [await agent.refusal(tool, **arguments) for tool, arguments, _ in cases]
+        assert agent.bot.calls == []
+    return told
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_wrong_argument_is_refused_by_the_name_of_its_field(
+    mode: Era, tmp_path: Path
+) -> None:
+    """request_invalid names the field, and the bot is never asked; the SDK would coerce or drop."""
+    told = await refusals(mode, tmp_path, REFUSED)
+    found = [(one["code"], one["field"]) for one in told]
+    assert found == [("request_invalid", field) for _, _, field in REFUSED]
+
+
+async def test_a_refusal_never_repeats_the_value(tmp_path: Path) -> None:
+    """The value is the caller's text and a model would read it: not a piece of it comes back."""
+    for refusal in await refusals("auto", tmp_path, REFUSED):
+        text = orjson.dumps(refusal).decode()
+        assert "canary" not in text
+        assert len(text) < 1000
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+async def test_what_json_does_not_know_is_no_number_either(number: float, tmp_path: Path) -> None:
+    """NaN and Infinity: a client writes null for them, Python's JSON reader lets them in."""
+    cases = [
+        ("create_order", an_order(amount=number), "amount"),
+        ("create_order", an_order(order_type="limit", price=number), "price"),
+        ("get_candles", candles(limit=number), "limit"),
+        ("get_candles", candles(before=number), "before"),
+    ]
+    async with connected(tmp_path) as agent:
+        for tool, arguments, field in cases:
+            result = await agent.server.call_tool(tool, arguments)
+            assert isinstance(result, CallToolResult)
+            told = result.structured_content or {}
+            assert (told.get("code"), told.get("field")) == ("request_invalid", field)
+
+
+async def test_the_name_of_an_unknown_argument_comes_back_clean_and_short(tmp_path: Path) -> None:
+    """It must be named to be corrected; it is the caller's text all the same."""
+    async with connected(tmp_path) as agent:
+        refusal = await agent.refusal("get_account", **{"ü\n\u202e" + "y" * 1000: 1})
+    assert refusal["field"] == "???" + "y" * 37
+
+
+async def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    """An agent that corrects one field at a time would spend its quota on it."""
+    async with connected(tmp_path) as agent:
+        refusal = await agent.refusal("create_order", side="long", amount=-1, zzz=1)
+    fields = {fault["field"] for fault in refusal["faults"]}
+    assert fields == {"request_id", "pair", "side", "amount", "order_type", "zzz"}
+
+
+@pytest.mark.parametrize("amount", [1, 1.0, "1", "1.0", "1e0", "0.001", 1e-3, "1e-3"], ids=repr)
+async def test_numbers_and_decimal_strings_are_amounts(amount: float | str, tmp_path: Path) -> None:
+    """JSON numbers and decimal strings alike; the dry run takes what create_order takes."""
+    async with connected(tmp_path) as agent:
+        told = await agent.told("dry_run_order", **an_order(amount=amount))
+        assert told["estimated_cost"] == pytest.approx(float(amount) * 100)
+
+
+async def test_the_text_null_is_no_price(tmp_path: Path) -> None:
+    """The SDK reads JSON inside strings, so a market order with "null" has no price."""
+    async with connected(tmp_path) as agent:
+        assert (await agent.told("dry_run_order", **an_order(price="null")))["valid"] is True
+
+
+async def test_how_a_number_is_written_does_not_make_it_another_order(tmp_path: Path) -> None:
+    """1, "1.00" and 1e0 under one request_id are one order; 1.01 is a conflict."""
+    async with connected(tmp_path) as agent:
+        order = an_order(amount=1)
+        answers = [
+            await agent.told("create_order", **order | {"amount": amount})
+            for amount in (1, "1.00", 1.0, "1e0")
+        ]
+        assert all(answer == answers[0] for answer in answers)
+        assert agent.bot.asked("forceenter") == 1
+        conflict = await agent.refusal("create_order", **order | {"amount": "1.01"})
+        assert conflict["code"] == "idempotency_conflict"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["2025-11-18T09:00:00Z", "2025-11-18T09:00:00", "2025-11-18T10:00:00+01:00", 1763456400],
+)
+async def test_before_is_a_moment_in_iso_or_unix_seconds(before: str | int, tmp_path: Path) -> None:
+    """Candles that opened earlier; a moment without a zone is UTC."""
+    async with connected(tmp_path) as agent:
+        told = await agent.told("get_candles", **candles(before=before, limit=2))
+    assert told["start"] == "2025-11-18T08:50:00Z"
+
+
+async def test_next_before_pages_back_without_a_gap_or_a_repetition(tmp_path: Path) -> None:
+    """Every candle once, in as many pages as it takes, until a short one says it is the last."""
+    async with connected(tmp_path) as agent:
+        agent.bot.count = 25
+        opens: list[int] = []
+        before = None
+        for _ in range(4):
+            page = await agent.told("get_candles", **candles(limit=10, before=before))
+            opens = [*range(page["count"]), *opens]
+            before = page["next_before"]
+            if before is None:
+                break
+        assert len(opens) == 25
+        assert page["count"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (candles(pair="DOGE/USDT"), "pair_unknown"),
+        (candles(timeframe="7m"), "timeframe_unknown"),
+        (candles(timeframe="1m"), "timeframe_unavailable"),
+    ],
+)
+async def test_what_the_bot_does_not_serve_is_not_found(
+    arguments: dict[str, Any], code: str, tmp_path: Path
+) -> None:
+    """Well-formed and unknown: its own code, never an empty answer."""
+    async with connected(tmp_path) as agent:
+        assert (await agent.refusal("get_candles", **arguments))["code"] == code
+
+
+async def test_an_agent_speaks_for_itself_alone(tmp_path: Path) -> None:
+    """An order names its subject or one of act_for; here there is none."""
+    async with connected(tmp_path) as agent:
+        told = await agent.told("create_order", **an_order(agent="agent-a"))
+        assert told["agent"] == "agent-a"
+        refusal = await agent.refusal("create_order", **an_order(agent="agent-b"))
+        assert refusal["code"] == "agent_not_allowed"
