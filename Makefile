@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: sandbox tour test check bench lint types imports unit lock clean
+.PHONY: sandbox tour test check bench lock clean
 
 sandbox: $(STAMP)
 	@$(BIN)/mcp-gateway sandbox

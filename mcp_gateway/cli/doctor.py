@@ -16,6 +16,16 @@ from mcp_gateway.settings import Purpose, Settings
 
 SLOW_BOT_S: Final = 0.5
 IDLE_LOOP_S: Final = 60.0
+POSTGRES_HINT: Final = (
+    "Is it running? Check POSTGRES_HOST, POSTGRES_PORT, POSTGRES_USER, POSTGRES_PASSWORD, "
+    "POSTGRES_DB (or DATABASE_URL)."
+)
+BOT_HINTS: Final = {
+    "bot_unreachable": "Is it running, its api_server enabled? Try: curl {url}/api/v1/ping",
+    "bot_timeout": "It listens and does not answer: look at its own log.",
+    "bot_credentials": "Check FREQTRADE_USERNAME and FREQTRADE_PASSWORD against its api_server.",
+    "bot_nonsense": "Something else answers there: check FREQTRADE_URL.",
+}
 _MARKS: Final = {"ok": "✓", "warning": "!", "fault": "✗"}
 
 
@@ -44,7 +54,7 @@ def doctor(purpose: Purpose, as_json: bool) -> int:
 
     from mcp_gateway.telemetry import logs
 
-    logs.configure("ERROR", "console")
+    logs.configure("CRITICAL", "console")  # the findings tell it in a sentence
     try:
         settings = Settings.load(purpose)
     except ConfigurationError as error:
@@ -119,7 +129,8 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
     try:
         found = await check(settings.database_url)
     except GatewayError as error:
-        yield Finding("database", "fault", error.message, error.hint)
+        hint = POSTGRES_HINT if error.code == "database_unavailable" else error.hint
+        yield Finding("database", "fault", error.message, hint)
         return
     if found.ready:
         yield Finding("database", "ok", f"{name} is at revision {found.current}")
@@ -150,9 +161,8 @@ async def _bot(settings: Settings) -> AsyncIterator[Finding]:
             elapsed_s = clock.monotonic() - started
             health = await bot.health()
         except GatewayError as error:
-            yield Finding(
-                "freqtrade", "fault", f"{error.message} ({settings.freqtrade_url})", error.hint
-            )
+            hint = BOT_HINTS.get(error.code, error.hint).format(url=settings.freqtrade_url)
+            yield Finding("freqtrade", "fault", f"{error.message} ({settings.freqtrade_url})", hint)
             return
     yield Finding("freqtrade", "ok", f"{state.name} {state.version} answers, {state.mode}")
     for finding in _bot_state(state, settings):

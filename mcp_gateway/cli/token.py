@@ -44,7 +44,7 @@ def token(subject: str, scopes: tuple[str, ...], ttl_s: int, act_for: tuple[str,
         "subject": subject,
         "scopes": sorted(proves.scopes),
         "act_for": sorted(proves.act_for),
-        "token_id": proves.token_id,
+        "jti": proves.token_id,
         "expires_at": proves.expires_at and iso(proves.expires_at),
     }
     ask_records(settings, "audit.token", row)

@@ -6,6 +6,9 @@ from typing import Any
 
 from mcp_gateway.domain.orders import OrderType
 
+# What the bot writes on the order of an exit that came through its API (ft_order_tag).
+EXIT_TAG = "force_exit"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

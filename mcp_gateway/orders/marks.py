@@ -1,7 +1,7 @@
 """How an order of ours is recognised at the bot.
 
-An entry carries our tag. An exit carries none, so it is the sell order that the trade
-has now and had not before.
+An entry carries our tag. An exit carries only the bot's word for exits that were asked
+for, so it is the sell order with that word which the trade has now and had not before.
 """
 
 import secrets
@@ -11,6 +11,7 @@ from typing import Any
 
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.positions import Trade, TradeOrder
+from mcp_gateway.freqtrade.orders import EXIT_TAG
 
 TAG_PREFIX = "gw:"
 
@@ -48,7 +49,8 @@ def find_entry(trades: tuple[Trade, ...], tag: str) -> Execution | None:
 def find_exit(trade: Trade, before: frozenset[str]) -> Execution | None:
     """Return the sell order that the trade had not ``before`` (bot order ids)."""
     for order in trade.orders:
-        if order.side == "sell" and order.order_id not in before:
+        # A stop loss or an exit of the strategy's may come in between; it is not ours.
+        if order.side == "sell" and order.tag == EXIT_TAG and order.order_id not in before:
             return execution(trade, order)
     return None
 

@@ -73,7 +73,7 @@ async def note_token(records: Records, args: Mapping[str, Any]) -> dict[str, Any
         issuer=args["issuer"],
         subject=args["subject"],
         channel="control",
-        detail={name: args[name] for name in ("scopes", "act_for", "token_id", "expires_at")},
+        detail={name: args[name] for name in ("scopes", "act_for", "jti", "expires_at")},
     )
     await records.audit_log.write([event])
     return {}

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import structlog
 
-Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 def configure(level: Level, form: Literal["json", "console"]) -> None:

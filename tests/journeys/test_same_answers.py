@@ -39,7 +39,7 @@ TIMES = {"timestamp", "at", "as_of", "age_s", "price_age_s", "open_date", "sourc
 MARKET = {
     "amount", "filled_amount", "average_price", "fee", "entry_price", "current_price",
     "unrealized_pnl", "unrealized_pnl_pct", "stop_loss", "estimated_cost", "estimated_fee",
-    "price", "limit", "value", "quote",
+    "price", "limit", "value", "quote", "requested_amount",
 }  # fmt: skip
 # REST's own, by the names of its documents.
 REST_ADDS_TO_POSITIONS = {"source"}

@@ -124,7 +124,7 @@ class TradingBot(WireBot):
         trade = next(t for t in self.status if t["trade_id"] == body["tradeid"])
         amount = body.get("amount") or trade["amount"]
         trade["amount"] = round(trade["amount"] - amount, 8)
-        trade["orders"] = [*trade["orders"], self._order("sell", amount, True, None)]
+        trade["orders"] = [*trade["orders"], self._order("sell", amount, True, "force_exit")]
         if trade["amount"] <= 0:
             trade["is_open"] = False
             self.status.remove(trade)

@@ -128,7 +128,7 @@ def test_the_request_id_is_no_part_of_the_fingerprint() -> None:
 
 def test_everything_else_is_part_of_the_fingerprint() -> None:
     """Whatever differs, it is another order; market and limit, price and none, agent and agent."""
-    changes = [
+    changes: list[dict[str, Any]] = [
         {}, {"pair": "ETH/USDT"}, {"side": "sell"}, {"amount": "1.01"}, {"price": "100.5"},
         {"order_type": "market", "price": None},
     ]  # fmt: skip

@@ -295,6 +295,17 @@ async def test_an_exit_that_never_happened_is_not_mistaken_for_an_earlier_one(de
     assert (await desk.orders.get(admission(), wanted.request_id))["outcome"] == "unknown"
 
 
+async def test_the_strategys_exit_is_not_taken_for_ours(desk: Desk) -> None:
+    """A stop loss that comes in between is a sell of the same trade, and not this order."""
+    await desk.orders.create(admission(), order(amount="2"))
+    desk.bot.faults.append("lose")
+    wanted = order(side="sell", amount="0.5")
+    await refused(desk, wanted)
+    [trade] = desk.bot.status
+    trade["orders"].append(desk.bot._order("sell", 0.5, True, "stop_loss"))
+    assert (await desk.orders.get(admission(), wanted.request_id))["outcome"] == "unknown"
+
+
 async def test_a_caller_who_hangs_up_does_not_touch_the_order(desk: Desk) -> None:
     """Submission runs in a task that the server owns (orders, joints 4)."""
     desk.bot.faults.append("hang")

@@ -1,17 +1,13 @@
-"""The one owner of environment variables: read once, every fault named at once.
+"""Everything that can be set, with its default and meaning; every fault named at once.
 
 A name that the predecessor had keeps its name; the gateway's own begin with
 ``MCP_GATEWAY_``. ``.env`` in the working folder is read too, the environment wins.
 """
 
-import difflib
-import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -22,34 +18,11 @@ from pydantic_settings import (
 
 from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES, SCOPES
 from mcp_gateway.errors import ConfigurationError
+from mcp_gateway.settings.folders import default_data_dir
+from mcp_gateway.settings.names import ENV_FILE, readable, told, unknown_names
+from mcp_gateway.settings.safety import Purpose, is_loopback, unsafe
 
-OWN_PREFIX = "MCP_GATEWAY_"
-SHORTEST_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
-INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR")
-Purpose = Literal["serve", "stdio", "command"]
 Words = Annotated[tuple[str, ...], NoDecode]
-
-
-def default_data_dir() -> Path:
-    """Return where the embedded store lies unless told otherwise (XDG base directories)."""
-    home = os.environ.get("XDG_DATA_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share") / "mcp-gateway"
-
-
-def default_cache_dir() -> Path:
-    """Return where what can be made anew lies (XDG base directories)."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "mcp-gateway"
-
-
-def child_environment() -> dict[str, str]:
-    """Return what a foreign program inherits: enough to run, no secret and no setting."""
-    return {name: os.environ[name] for name in INHERITED if name in os.environ}
-
-
-def sandbox_file() -> Path:
-    """Return where a running sandbox tells the command line its address and keys."""
-    return default_data_dir() / "sandbox.json"
 
 
 def _env(name: str, default: Any, about: str, **bounds: Any) -> Any:
@@ -60,7 +33,7 @@ class Settings(BaseSettings):
     """Everything that can be set from outside, with its default and meaning."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
+        env_file=ENV_FILE, env_file_encoding="utf-8", extra="ignore", frozen=True,
         case_sensitive=True, env_ignore_empty=True, hide_input_in_errors=True,
         populate_by_name=True,
     )  # fmt: skip
@@ -265,7 +238,7 @@ class Settings(BaseSettings):
     @property
     def on_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @classmethod
     def load(cls, purpose: Purpose = "command", **overrides: Any) -> "Settings":
@@ -277,16 +250,16 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: every fault, one line each, the variable's name first.
         """
-        faults = _unknown_names()
+        faults = unknown_names(cls)
         settings: Settings | None = None
         try:
             settings = cls(**overrides)
         except ValidationError as error:
-            faults += [_fault(item) for item in error.errors(include_url=False)]
+            faults += told(cls, error)
         if settings is None:
             # The cross-checks still look at what could be read, so that all is told at once.
-            settings = cls.model_construct(**_readable(cls, overrides))
-        faults += _unsafe(settings, purpose)
+            settings = cls.model_construct(**readable(cls, overrides))
+        faults += unsafe(settings, purpose)
         if faults:
             raise ConfigurationError(list(dict.fromkeys(faults)))
         return settings
@@ -303,8 +276,7 @@ class Settings(BaseSettings):
         try:
             return _Apart(**values)
         except ValidationError as error:
-            faults = [_fault(item) for item in error.errors(include_url=False)]
-            raise ConfigurationError(faults) from None
+            raise ConfigurationError(told(cls, error)) from None
 
 
 class _Apart(Settings):
@@ -319,96 +291,3 @@ class _Apart(Settings):
         **_named: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
-
-
-def environment_name(field: str) -> str:
-    """Return the environment variable that fills a field of Settings."""
-    alias = Settings.model_fields[field].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
-
-
-def known_names() -> dict[str, str]:
-    """Return every environment variable with the field that it fills."""
-    return {environment_name(field): field for field in Settings.model_fields}
-
-
-def _fault(item: Any) -> str:
-    location = str(item["loc"][0]) if item["loc"] else "settings"
-    name = environment_name(location) if location in Settings.model_fields else location
-    return f"{name}: {item['msg'].removeprefix('Value error, ')}"
-
-
-def _readable(cls: type[Settings], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Return every field that validates by itself, so one fault does not hide the next."""
-    values: dict[str, Any] = {}
-    present = {**dotenv_values(".env"), **os.environ}
-    for name, field in known_names().items():
-        given = overrides.get(field, present.get(name))
-        if given in (None, ""):
-            continue
-        try:
-            checked: Any = cls.__pydantic_validator__.validate_assignment(
-                cls.model_construct(), field, given
-            )
-        except ValidationError:
-            continue
-        values[field] = getattr(checked, field)
-    return values
-
-
-def _unknown_names() -> list[str]:
-    """Name the variables with our prefix that nothing reads: a typing error would be silent."""
-    known = known_names()
-    present = {**dotenv_values(".env"), **os.environ}
-    faults = []
-    for name in sorted(present):
-        if name.startswith(OWN_PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            faults.append(f"{name}: no such setting{hint}")
-    return faults
-
-
-def _unsafe(settings: Settings, purpose: Purpose) -> list[str]:
-    """Return the combinations that would be unsafe, or could not work."""
-    faults = []
-    for name, secret in (
-        ("JWT_SECRET", settings.jwt_secret),
-        ("HMAC_SECRET", settings.hmac_secret),
-    ):
-        if secret and len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES:
-            faults.append(f"{name}: at least {SHORTEST_SECRET_BYTES} bytes (openssl rand -hex 32)")
-    if settings.jwt_secret and settings.hmac_secret == settings.jwt_secret:
-        faults.append("HMAC_SECRET: must differ from JWT_SECRET")
-    if settings.hmac_secret and not settings.subject:
-        faults.append("MCP_GATEWAY_SUBJECT: HMAC_SECRET needs it, to know whose key it is")
-    if bool(settings.freqtrade_username) != bool(settings.freqtrade_password):
-        faults.append("FREQTRADE_PASSWORD: user name and password go together")
-    if settings.postgres_host and not settings.postgres_password:
-        faults.append("POSTGRES_PASSWORD: missing beside POSTGRES_HOST")
-    if purpose == "serve":
-        faults += _unsafe_to_serve(settings)
-    if purpose == "stdio" and settings.token and not settings.jwt_secret:
-        faults.append("JWT_SECRET: needed to check MCP_GATEWAY_TOKEN")
-    return faults
-
-
-def _unsafe_to_serve(settings: Settings) -> list[str]:
-    faults = []
-    if settings.jwt_secret is None:
-        faults.append("JWT_SECRET: serving HTTP needs tokens; set it (openssl rand -hex 32)")
-    if not settings.on_loopback:
-        if not settings.allowed_hosts:
-            faults.append("MCP_GATEWAY_ALLOWED_HOSTS: needed to listen beyond loopback")
-        if not settings.allowed_origins:
-            faults.append("MCP_GATEWAY_ALLOWED_ORIGINS: needed to listen beyond loopback")
-    return faults
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
