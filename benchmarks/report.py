@@ -31,7 +31,7 @@ taken in turn, modules compiled before. The store opens behind that answer.
 | --- | --- | --- |
 | `mcp-gateway stdio` (limit {start[limit_s]} s) | {start[median_s][gateway]} | {start[fastest_s][gateway]} |
 | the SDK's server with one trivial tool | {start[median_s][sdk_server]} | {start[fastest_s][sdk_server]} |
-| `python -c "import mcp.server"`, to its end | {start[median_s][import_sdk]} | {start[fastest_s][import_sdk]} |
+| a Python that only imports `mcp.server` | {start[median_s][import_sdk]} | {start[fastest_s][import_sdk]} |
 
 That is {start[ratio_to_sdk_server]} times the bare server and {start[ratio_to_import]} times the bare import.
 

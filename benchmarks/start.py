@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from statistics import median
@@ -11,7 +9,7 @@ from typing import Any
 
 from rs_bpe.bpe import openai
 
-from benchmarks.children import ROOT, Bench, listed_tools
+from benchmarks.children import Bench, line_of, listed_tools
 from mcp_gateway.domain.operations import SCOPES
 
 ROUNDS = 9
@@ -38,11 +36,11 @@ def to_tool_list(bench: Bench, command: tuple[str, ...], settings: dict[str, str
 
 
 def to_import(bench: Bench) -> float:
-    """Return the seconds of a Python that imports the SDK's server and leaves."""
+    """Return the seconds until a Python has imported the SDK's server, its end left out."""
     started = time.perf_counter()
-    command = [sys.executable, "-c", "import mcp.server"]
-    subprocess.run(command, cwd=ROOT, env=bench.environment(), check=True)
-    return time.perf_counter() - started
+    with bench.started("-c", "import mcp.server; print(flush=True)") as child:
+        line_of(child)
+        return time.perf_counter() - started
 
 
 def measure_start(bench: Bench) -> dict[str, Any]:

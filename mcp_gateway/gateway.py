@@ -105,6 +105,8 @@ class Gateway:
 
     async def health(self) -> Health:
         """Ask every service how it is, all at once, in two seconds at most."""
+        if self._stopping:
+            return Health("unhealthy", {}, ready=False)
         services: dict[str, Word] = {}
         async with anyio.create_task_group() as group:
             group.start_soon(self._ask, services, "freqtrade", self.bot.bot_state)
@@ -118,7 +120,7 @@ class Gateway:
         status: Literal["healthy", "degraded", "unhealthy"] = "healthy"
         if ailing:
             status = "unhealthy" if "freqtrade" in ailing and len(ailing) > 1 else "degraded"
-        ready = not self._stopping and (self._books is not None or not self._wanted.is_set())
+        ready = self._books is not None or not self._wanted.is_set()
         return Health(status, dict(sorted(services.items())), ready)
 
     def _store_word(self) -> Word:

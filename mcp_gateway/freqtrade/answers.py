@@ -86,9 +86,11 @@ def unaccepted(status: int, body: bytes) -> Refused | Unanswered:
         reason = wire.reason(body)
         if reason is None:
             return Unanswered("bot_failed")
-        if reason.startswith(DONE_ALTHOUGH_REFUSED):
+        code = code_of(reason)
+        # A reason that this table does not know may be one that is given after the fact.
+        if code == UNKNOWN_REASON or reason.startswith(DONE_ALTHOUGH_REFUSED):
             return Unanswered("refusal_unproven")
-        return Refused(code_of(reason))
+        return Refused(code)
     if status == HTTPStatus.SERVICE_UNAVAILABLE and wire.is_wrong_state(body):
         return Refused("bot_not_running")
     if status in TURNED_AWAY:

@@ -12,6 +12,10 @@ from mcp_gateway.errors import RequestInvalid
 
 MOST_FAULTS = 8
 LONGEST_NAME = 40
+FORMS = {
+    "pair": "a pair in upper case, BASE/QUOTE, e.g. BTC/USDT",
+    "timeframe": "a timeframe, e.g. 5m, 1h or 1d",
+}
 
 
 def invalid(error: ValidationError) -> RequestInvalid:
@@ -31,6 +35,8 @@ def _fault(item: Any) -> dict[str, str]:
         return {"field": field, "expected": "no such argument"}
     if item["type"] == "missing":
         return {"field": field, "expected": "required"}
+    if item["type"] == "string_pattern_mismatch":  # an example says more to a model
+        return {"field": field, "expected": FORMS.get(field, "another form")}
     if item["type"] == "uuid_parsing":  # pydantic would quote the character it stumbled over
         return {"field": field, "expected": "a valid UUID"}
     message = str(item["msg"]).removeprefix("Value error, ")

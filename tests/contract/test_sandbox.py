@@ -1,4 +1,4 @@
-"""The sandbox opens a real Freqtrade that serves and trades as the lab's did."""
+"""The sandbox opens a real Freqtrade that serves candles and trades."""
 
 import os
 import select

@@ -23,6 +23,8 @@ from tests.support.wires import signing
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
 ORDER = {"pair": "BTC/USDT", "side": "buy", "amount": "1", "order_type": "market"}
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+ACCEPT = {"accept": "application/json, text/event-stream"}
 NO_QUOTA = {
     "RATE_LIMIT_PER_MINUTE": "1000000",
     "MCP_GATEWAY_SERVER_RATE_LIMIT_PER_MINUTE": "1000000",
@@ -74,25 +76,27 @@ async def until_it_takes_no_more(served: Serving) -> None:
         await stream.aclose()
 
 
-async def test_sigterm_lets_an_order_on_its_way_arrive(tmp_path: Path) -> None:
-    """Orders, draining: no new call is taken, the answer is waited for and recorded; exit 0."""
+@pytest.mark.parametrize("caller_waits", [True, False])
+async def test_sigterm_lets_an_order_on_its_way_arrive(tmp_path: Path, caller_waits: bool) -> None:
+    """Orders, draining: the answer is waited for and recorded, even if its caller hung up."""
     async with stand_in() as bot:
         with serving(tmp_path, FREQTRADE_URL=bot.url) as served:
             async with anyio.create_task_group() as group:
                 request_id = await order_on_its_way(group, served, bot)
-                served.signal(signal.SIGTERM)
-                await until_it_takes_no_more(served)
-                assert served.process.poll() is None
-                bot.bot.release.set()
+                if not caller_waits:
+                    group.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    served.signal(signal.SIGTERM)
+                    await until_it_takes_no_more(served)
+                    assert served.process.poll() is None
+                    bot.bot.release.set()
             assert await anyio.to_thread.run_sync(served.wait) == 0
         assert len(bot.bot.posts) == 1
     shown = await order_shown(served.data_dir, request_id)
-    assert [step["state"] for step in shown["history"]] == [
-        "received",
-        "reserved",
-        "sent",
-        "placed",
-    ]
+    assert [step["state"] for step in shown["history"]] == STATES
+
+
+STATES = ["received", "reserved", "sent", "placed"]
 
 
 async def test_an_order_survives_the_gateway_that_sent_it(tmp_path: Path) -> None:
@@ -137,8 +141,10 @@ async def test_a_slow_bot_holds_up_nobody_who_can_be_answered_without_it(tmp_pat
                 group.start_soon(ask)
                 await bot.asked("pair_candles", times=2)
                 with anyio.fail_after(5):
-                    async with httpx2.AsyncClient(trust_env=False) as http:
+                    async with rest(served) as http:
                         assert (await http.get(f"{served.url}/health/live")).status_code == 200
+                        ponged = await http.post(served.mcp_url, json=PING, headers=ACCEPT)
+                        assert ponged.json() == {"jsonrpc": "2.0", "id": 1, "result": {}}
                     assert (await other.list_tools()).tools
                     assert (await answer(other, "get_candles", CANDLES))["source"] == "cache"
                     assert (await answer(other, "get_open_positions", {}))["total_count"] == 0

@@ -19,7 +19,7 @@ from mcp_gateway.sandbox.bot import Sandbox
 from mcp_gateway.settings import child_environment
 from tests.support.gateway import HMAC_SECRET, JWT_SECRET, TRADER, TRADER_SCOPES
 
-START_S = 30.0
+START_S = 60.0
 END_S = 30.0
 
 
