@@ -117,7 +117,7 @@ def test_wrong_credentials(tmp_path: Path, well: dict[str, str]) -> None:
         ({"timeframe": "1M"}, "1M"),
         ({"started_at": (Clock().now() - timedelta(minutes=5)).isoformat()}, "loop"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_a_bot_that_would_deny_orders_is_a_warning(
     illness: dict[str, Any], word: str, tmp_path: Path, well: dict[str, str], bot: TradingBot

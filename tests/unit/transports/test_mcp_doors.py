@@ -32,7 +32,7 @@ URIS = (
     "freqtrade://candles/BTC%2FUSDT/5m",
     "freqtrade://positions/open",
     "freqtrade://positions/BTC%2FUSDT",
-    f"gateway://orders/{an_order()['request_id']}",
+    "gateway://orders/550e8400-e29b-41d4-a716-446655440000",
     "gateway://limits",
 )
 

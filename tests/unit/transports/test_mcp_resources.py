@@ -133,7 +133,7 @@ async def test_an_ill_formed_part_of_a_uri_is_named(
         ("freqtrade://positions/DOGE%2FUSDT", "pair_unknown"),
         ("freqtrade://candles/DOGE%2FUSDT/5m", "pair_unknown"),
         ("freqtrade://candles/BTC%2FUSDT/7m", "timeframe_unknown"),
-        (f"gateway://orders/{an_order()['request_id']}", "order_unknown"),
+        ("gateway://orders/550e8400-e29b-41d4-a716-446655440000", "order_unknown"),
     ],
 )
 async def test_what_is_not_there_is_not_found(uri: str, code: str, tmp_path: Path) -> None:
