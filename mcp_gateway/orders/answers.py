@@ -54,6 +54,13 @@ def status(record: OrderRecord) -> str:
     return "partially_filled" if record.filled_amount else "submitted"
 
 
+def is_resting(record: OrderRecord) -> bool:
+    """Tell whether the bot may still fill or cancel the order."""
+    if record.state not in {State.PLACED, State.PARTIALLY_FILLED}:
+        return False
+    return record.actual_amount is None or record.filled_amount < record.actual_amount
+
+
 def receipt(record: OrderRecord) -> dict[str, Any]:
     """Return what ``create_order`` answers for a placed order: amounts in base, fee in quote."""
     return {

@@ -99,7 +99,9 @@ def _books(
     clock: Clock,
 ) -> Books:
     ledger = Ledger(store, clock)
-    finder = FactFinder(bot, market, clock, settings.mode, settings.read_timeout_s)
+    finder = FactFinder(
+        ledger, bot, market, clock, settings.freqtrade_url, settings.mode, settings.read_timeout_s
+    )
     submission = Submission(ledger, finder, bot, clock)
     reconciler = Reconciler(
         submission=submission,

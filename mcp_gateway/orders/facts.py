@@ -11,6 +11,7 @@ from mcp_gateway.domain.positions import BotState, Mode, Trade
 from mcp_gateway.errors import BotUnavailable, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.market.service import Market
+from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.risk import Facts, Price
 
 # Closed trades that are looked through for a fee rate and a pair's lot step.
@@ -22,31 +23,37 @@ class FactFinder:
     """Asks the bot, anew for each order, everything that the checks need.
 
     Args:
+        bot_name: under which the ledger keeps this bot's orders.
         declared_mode: the mode in which the operator says that the bot is.
         deadline_s: wall-clock seconds for all questions together.
     """
 
+    ledger: Ledger
     bot: FreqtradeClient
     market: Market
     clock: Clock
+    bot_name: str
     declared_mode: Mode
     deadline_s: float
 
-    async def facts(self, pair: str, own_entries: tuple[OrderRecord, ...]) -> Facts:
-        """Gather the facts for an order in ``pair``.
-
-        Args:
-            own_entries: what this agent bought in the pair, by the ledger.
+    async def facts(self, agent: str, issuer: str, pair: str) -> Facts:
+        """Gather the facts for an order of an agent in ``pair``.
 
         Raises:
+            StoreUnavailable: the ledger can't tell what the agent bought.
             BotUnavailable: the bot does not answer, or not in time.
             BotRejected: the bot refuses to tell.
         """
+        own = await self.ledger.opened_by(agent, issuer, self.bot_name, pair)
         try:
             with anyio.fail_after(self.deadline_s):
-                return await self._ask(pair, own_entries)
+                return await self._ask(pair, own)
         except TimeoutError:
             raise BotUnavailable("The bot is too slow.", code="bot_timeout") from None
+
+    def forget_positions(self) -> None:
+        """Let readers see at once what an order has changed."""
+        self.market.forget_positions()
 
     async def _ask(self, pair: str, own_entries: tuple[OrderRecord, ...]) -> Facts:
         # One after the other: the bot serves its API from one thread anyway.
@@ -55,6 +62,7 @@ class FactFinder:
         trades = await self.bot.open_trades()
         closed = await self.bot.recent_trades(REMEMBERED_TRADES)
         balance = await self.bot.balance()
+        health = await self.bot.health()
         known = (*trades, *closed)
         fees = (trade.fee_rate for trade in known)
         steps = (trade.lot_step for trade in known if trade.pair == pair)
@@ -69,6 +77,7 @@ class FactFinder:
             held=held_by(trades, own_entries),
             fee_rate=next((fee for fee in fees if fee is not None), None),
             lot_step=next((step for step in steps if step is not None), None),
+            bot_started_at=health.started_at,
         )
 
     async def _price(self, pair: str, state: BotState, trades: tuple[Trade, ...]) -> Price | None:

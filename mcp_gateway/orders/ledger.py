@@ -24,7 +24,10 @@ from mcp_gateway.storage.trouble import is_duplicate
 from mcp_gateway.telemetry.metrics import audit_rows_total
 
 UNRESOLVED: Final = (State.RECEIVED, State.RESERVED, State.SENT, State.UNKNOWN)
-MAYBE_HELD: Final = (State.PLACED, State.PARTIALLY_FILLED, State.FILLED)
+# Whatever was placed may still be held, a cancelled entry too, if it was filled in part.
+MAYBE_HELD: Final = (
+    State.PLACED, State.PARTIALLY_FILLED, State.FILLED, State.CANCELLED, State.VANISHED,
+)  # fmt: skip
 # What the bot tells later; the order itself, its owner and its key never change.
 CHANGEABLE: Final = frozenset({
     "sent_at", "quote_sent", "trade_id", "bot_order_id", "actual_amount", "filled_amount",

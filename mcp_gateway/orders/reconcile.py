@@ -5,19 +5,22 @@ time-outs have passed, or it has been started anew, since the order was sent, an
 clean reads a bot cycle apart agree.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import OrderRecord, State
+from mcp_gateway.domain.positions import TradeOrder
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
-from mcp_gateway.orders import marks
+from mcp_gateway.orders import answers, marks
 from mcp_gateway.orders.ledger import Ledger, Superseded
 from mcp_gateway.orders.protocol import Event
-from mcp_gateway.orders.submission import Origin, Submission
+from mcp_gateway.orders.steps import Origin
+from mcp_gateway.orders.submission import Submission
 from mcp_gateway.telemetry import logs, metrics
 
 # The bot retries an exchange for 18 s before it gives up (measured); three times that.
@@ -61,10 +64,11 @@ class Reconciler:
         for record in await self.ledger.unresolved(self.bot_name):
             if record.updated_at > oldest:
                 continue
-            if record.state is State.SENT:
-                await self.submission.move(record, Event.LOSE, ORIGIN, code="interrupted")
-            elif record.state in {State.RECEIVED, State.RESERVED}:
-                await self.submission.deny(record, ORIGIN, "interrupted")
+            with suppress(Superseded):  # another gateway took it up
+                if record.state is State.SENT:
+                    await self.submission.move(record, Event.LOSE, ORIGIN, code="interrupted")
+                elif record.state is not State.UNKNOWN:
+                    await self.submission.deny(record, ORIGIN, "interrupted")
 
     async def run(self) -> None:
         """Work until cancelled; a bot or a store that is down is asked again."""
@@ -74,8 +78,6 @@ class Reconciler:
                 await self.resolve_all()
             except GatewayError as error:
                 _log.warning("Reconciliation waits", code=error.code)
-            except Superseded:
-                _log.info("An order was settled elsewhere")
             await self.clock.sleep(INTERVAL_S)
 
     async def resolve_all(self) -> None:
@@ -87,7 +89,8 @@ class Reconciler:
         ]
         metrics.orders_unresolved.set(len(unknown))
         for record in unknown:
-            await self.resolve(record)
+            with suppress(Superseded):  # another gateway settled it
+                await self.resolve(record)
 
     async def resolve(self, record: OrderRecord) -> OrderRecord:
         """Settle one unknown order if the bot's books allow it; else return it as it is.
@@ -95,63 +98,82 @@ class Reconciler:
         Raises:
             BotUnavailable: the bot does not answer; nothing was concluded.
         """
-        look: Callable[[OrderRecord], Awaitable[marks.Execution | None]]
-        look = self._find_entry if record.side == "buy" else self._find_exit
-        execution = await look(record)
+        before = await self._noted_before(record)
+        try:
+            look = self._find_entry if record.side == "buy" else self._find_exit
+            execution = await look(record, before)
+        except _TradeGone:
+            return await self.submission.move(record, Event.GIVE_UP, ORIGIN, code="trade_gone")
         if execution is not None:
             self._absent_since.pop(record.order_id, None)
             return await self.submission.confirm(record, execution, ORIGIN)
-        if await self._absence_counts(record):
+        if await self._absence_counts(record, before):
             self._absent_since.pop(record.order_id, None)
             return await self.submission.reject(record, "not_executed", ORIGIN)
         return record
 
     async def follow(self, record: OrderRecord) -> OrderRecord:
-        """Append what has become of a resting order since it was placed.
+        """Append what has become of a placed order since: fills, its cancel, its vanishing.
 
         Raises:
             BotUnavailable: the bot does not answer; nothing was concluded.
         """
-        if record.trade_id is None:
+        if record.trade_id is None or not answers.is_resting(record):
             return record
         trade = await self.bot.trade(record.trade_id)
         order = None if trade is None else marks.same_order(record, trade)
-        if trade is None or order is None or order.filled <= record.filled_amount:
+        if trade is None or order is None:
+            return await self.submission.move(record, Event.VANISH, ORIGIN)
+        event = _since(record, order)
+        if event is None:
             return record
-        execution = marks.execution(trade, order)
-        event = Event.FILL if order.filled >= order.amount else Event.PART_FILL
-        if event is Event.PART_FILL and record.state is State.PARTIALLY_FILLED:
-            return record
-        changes = marks.changes(execution)
+        changes = marks.changes(marks.execution(trade, order))
         return await self.submission.move(record, event, ORIGIN, changes=changes)
 
-    async def _find_entry(self, record: OrderRecord) -> marks.Execution | None:
+    async def _find_entry(
+        self, record: OrderRecord, _before: Mapping[str, Any]
+    ) -> marks.Execution | None:
         trades = (
             *await self.bot.open_trades(),
             *await self.bot.recent_trades(RECENT_TRADES),
         )
         return marks.find_entry(trades, record.tag)
 
-    async def _find_exit(self, record: OrderRecord) -> marks.Execution | None:
-        if record.trade_id is None:
-            return None
-        trade = await self.bot.trade(record.trade_id)
-        if trade is None:
-            return None
-        return marks.find_exit(trade, await self._sells_before(record))
+    async def _find_exit(
+        self, record: OrderRecord, before: Mapping[str, Any]
+    ) -> marks.Execution | None:
+        trade = None if record.trade_id is None else await self.bot.trade(record.trade_id)
+        # The bot gives the id of a deleted trade away again; the tag it never does.
+        if trade is None or trade.tag != before.get("trade_tag"):
+            raise _TradeGone
+        return marks.find_exit(trade, frozenset(before.get("sells_before", ())))
 
-    async def _sells_before(self, record: OrderRecord) -> frozenset[str]:
+    async def _noted_before(self, record: OrderRecord) -> Mapping[str, Any]:
+        """Return what was noted of the bot when the order was sent."""
         history = await self.ledger.history(record.order_id)
-        sent = next(entry for entry in history if entry.state is State.SENT)
-        return frozenset(sent.detail.get("sells_before", ()))
+        return next((step.detail for step in history if step.state is State.SENT), {})
 
-    async def _absence_counts(self, record: OrderRecord) -> bool:
+    async def _absence_counts(self, record: OrderRecord, before: Mapping[str, Any]) -> bool:
         """Tell whether two clean reads a cycle apart agree, with the bot quiescent."""
         now = self.clock.now()
-        health = await self.bot.health()
+        started, noted = (await self.bot.health()).started_at, before.get("bot_started_at")
+        # Compared with its own earlier word: the bot's clock need not agree with ours.
+        restarted = started is not None and noted is not None and started.isoformat() != noted
         sent_at = record.sent_at or record.created_at
-        restarted = health.started_at is not None and health.started_at > sent_at
         if not restarted and now - sent_at < timedelta(seconds=self.quiet_s):
             return False
         first = self._absent_since.setdefault(record.order_id, now)
         return now - first >= timedelta(seconds=self.cycle_s)
+
+
+class _TradeGone(Exception):
+    """The trade that an exit was for is not there any more: what happened can't be read."""
+
+
+def _since(record: OrderRecord, order: TradeOrder) -> Event | None:
+    """Return what the bot's order says that the ledger does not know yet."""
+    if order.filled >= order.amount > 0:
+        return Event.FILL
+    if not order.is_open:
+        return Event.CANCEL
+    return Event.PART_FILL if order.filled > record.filled_amount else None

@@ -6,6 +6,7 @@ evaluated denies. Exits are never trapped by a rule about entries.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -45,6 +46,7 @@ class Facts:
     held: Trade | None
     fee_rate: Decimal | None
     lot_step: Decimal | None
+    bot_started_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def _price_rule(price: Price | None) -> Check:
 def _exit_rules(order: OrderRequest, facts: Facts) -> Iterator[Check]:
     held = facts.held
     yield _check(
-        "nothing_to_sell", held is not None,
+        "nothing_to_sell", held is not None and held.amount > 0,
         "A sell closes what the same agent bought through this gateway.", value=order.pair,
     )  # fmt: skip
     if held is not None:

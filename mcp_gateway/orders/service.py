@@ -29,7 +29,8 @@ from mcp_gateway.orders import answers, marks, protocol, risk
 from mcp_gateway.orders.detached import Detached
 from mcp_gateway.orders.ledger import Ledger, Superseded
 from mcp_gateway.orders.reconcile import Reconciler
-from mcp_gateway.orders.submission import Origin, Submission, audit_event
+from mcp_gateway.orders.steps import Origin, audit_event
+from mcp_gateway.orders.submission import Submission
 from mcp_gateway.telemetry import metrics
 
 LONGEST_WAIT_S = 30.0  # for the orders of others; then the order is denied, unsent
@@ -77,10 +78,7 @@ class OrderService:
             BotUnavailable: the bot can't be asked.
         """
         agent = _agent(admission, order)
-        own = await self._ledger.opened_by(
-            agent, admission.principal.issuer, self._bot_name, order.pair
-        )
-        facts = await self._finder.facts(order.pair, own)
+        facts = await self._finder.facts(agent, admission.principal.issuer, order.pair)
         return _preview(order, facts, risk.judge(order, facts))
 
     async def create(self, admission: Admission, order: OrderRequest) -> Created:
@@ -105,7 +103,7 @@ class OrderService:
         Source: Freqtrade REST POST /forceenter, POST /forceexit.
         """
         record = self._new_record(admission, order)
-        origin = Origin(admission.channel, admission.call_id)
+        origin = Origin.of(admission)
         known = await self._ledger.find(record.issuer, record.subject, order.request_id)
         if known is None:
             settled, is_first = await self._work.run(lambda: self._submit(record, order, origin))
@@ -210,13 +208,11 @@ class OrderService:
         try:
             if record.state is State.UNKNOWN:
                 return await self._reconciler.resolve(record)
-            if record.state in {State.PLACED, State.PARTIALLY_FILLED}:
-                return await self._reconciler.follow(record)
+            return await self._reconciler.follow(record)
         except BotError:
             return record  # the row tells what is known; the bot is asked again later
         except Superseded:
             return await self._latest(record)
-        return record
 
     def _told(self, record: OrderRecord, *, replayed: bool) -> Created:
         error = answers.refusal(record)

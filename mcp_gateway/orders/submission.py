@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest, State
 from mcp_gateway.domain.positions import Trade
@@ -30,18 +29,11 @@ from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.ledger import Ledger, PlaceTaken, Superseded
 from mcp_gateway.orders.protocol import Event
 from mcp_gateway.orders.risk import Facts
+from mcp_gateway.orders.steps import Origin, audit_event
 from mcp_gateway.telemetry import logs
 
 Ask = Callable[[], Awaitable[tuple[Answer, marks.Execution | None]]]
 _log = logs.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a request came from, for the audit log."""
-
-    channel: str
-    call_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ class Submission:
     async def run(self, record: OrderRecord, order: OrderRequest, origin: Origin) -> OrderRecord:
         """Check the order, send it once and record what became of it."""
         try:
-            facts = await self.facts_for(record)
+            facts = await self.finder.facts(record.agent, record.issuer, record.pair)
         except BotError as error:
             return await self.deny(record, origin, "bot_unavailable", cause=error.code)
         verdict = risk.judge(order, facts)
@@ -66,11 +58,6 @@ class Submission:
         if order.side == "buy":
             return await self._enter(record, facts, origin)
         return await self._exit(record, facts, origin)
-
-    async def facts_for(self, record: OrderRecord) -> Facts:
-        """Ask the bot what the checks of this order need."""
-        own = await self.ledger.opened_by(record.agent, record.issuer, record.bot, record.pair)
-        return await self.finder.facts(record.pair, own)
 
     async def move(
         self,
@@ -125,7 +112,7 @@ class Submission:
         if price is None:  # the checks deny an order without a price
             raise AssertionError("an entry passed its checks without a price")
         quote = quote_for(record.amount, price, facts.lot_step)
-        sent = await self._send(record, origin, {"quote_sent": quote}, {})
+        sent = await self._send(record, origin, {"quote_sent": quote}, _before(facts))
         if sent.state is not State.SENT:
             return sent
         entry = Entry(record.pair, quote, record.order_type, record.price, record.tag)
@@ -136,7 +123,7 @@ class Submission:
                 return answer, marks.find_entry((answer.trade,), record.tag)
             return answer, None
 
-        return await self._settled(sent, ask, origin)
+        return await self._carried_out(sent, ask, origin)
 
     async def _exit(self, record: OrderRecord, facts: Facts, origin: Origin) -> OrderRecord:
         held = facts.held
@@ -144,9 +131,8 @@ class Submission:
             raise AssertionError("an exit passed its checks with nothing held")
         amount = None if risk.is_full_exit(record.amount, held) else record.amount
         before = marks.exit_marks(held)
-        sent = await self._send(
-            record, origin, {"trade_id": held.trade_id}, {"sells_before": before}
-        )
+        detail = _before(facts) | {"sells_before": before, "trade_tag": held.tag}
+        sent = await self._send(record, origin, {"trade_id": held.trade_id}, detail)
         if sent.state is not State.SENT:
             return sent
         leave = Exit(held.trade_id, amount, record.order_type, record.price)
@@ -157,7 +143,7 @@ class Submission:
                 return answer, await self._sold(held, frozenset(before))
             return answer, None
 
-        return await self._settled(sent, ask, origin)
+        return await self._carried_out(sent, ask, origin)
 
     async def _send(
         self,
@@ -179,7 +165,7 @@ class Submission:
             return None  # the answer proves nothing without it; reconciliation asks again
         return None if trade is None else marks.find_exit(trade, before)
 
-    async def _settled(self, sent: OrderRecord, ask: Ask, origin: Origin) -> OrderRecord:
+    async def _carried_out(self, sent: OrderRecord, ask: Ask, origin: Origin) -> OrderRecord:
         """Ask the bot once and record the outcome.
 
         From here on nothing may be told but the outcome, or that it is unknown: a store
@@ -190,15 +176,15 @@ class Submission:
         """
         try:
             answer, execution = await ask()
-            self.finder.market.forget_positions()  # who trades sees the trade at once
-            return await self._settle(sent, answer, execution, origin)
+            self.finder.forget_positions()  # who trades sees the trade at once
+            return await self._outcome(sent, answer, execution, origin)
         except Exception as error:
             _log.exception("An order was sent and its outcome not recorded", order=sent.order_id)
             with contextlib.suppress(GatewayError, Superseded):
                 return await self.move(sent, Event.LOSE, origin, code="not_recorded")
             raise answers.unknown(sent) from error
 
-    async def _settle(
+    async def _outcome(
         self,
         sent: OrderRecord,
         answer: Answer,
@@ -238,35 +224,7 @@ class Submission:
         return await self.move(record, Event.REJECT, origin, changes=changes, code=code)
 
 
-def audit_event(
-    record: OrderRecord,
-    state: State,
-    origin: Origin,
-    clock: Clock,
-    *,
-    code: str | None = None,
-    detail: Mapping[str, Any] | None = None,
-) -> AuditEvent:
-    """Return the audit row of one step of an order."""
-    order = {
-        "pair": record.pair,
-        "side": record.side,
-        "amount": str(record.amount),
-        "order_type": record.order_type,
-        "price": None if record.price is None else str(record.price),
-        "mode": record.mode,
-    }
-    return AuditEvent(
-        event=f"order.{state}",
-        at=clock.now(),
-        issuer=record.issuer,
-        subject=record.subject,
-        agent=record.agent,
-        channel=origin.channel,
-        operation="create_order",
-        call_id=origin.call_id,
-        request_id=str(record.request_id),
-        order_id=record.order_id,
-        code=code,
-        detail={**order, **(detail or {})},
-    )
+def _before(facts: Facts) -> dict[str, Any]:
+    """Return what reconciliation compares with: which run of the bot the order went to."""
+    started = facts.bot_started_at
+    return {"bot_started_at": None if started is None else started.isoformat()}

@@ -56,7 +56,7 @@ async def open_desk(folder: Path, bot: TradingBot, clock: ManualClock) -> AsyncI
         async with detached(1.0) as work:
             ledger = Ledger(store, clock)
             market = Market(client, open_kv(None, clock), clock, 300)
-            finder = FactFinder(client, market, clock, "dry-run", 5.0)
+            finder = FactFinder(ledger, client, market, clock, BOT, "dry-run", 5.0)
             submission = Submission(ledger, finder, client, clock)
             reconciler = Reconciler(submission, ledger, client, clock, BOT, orphaned_after_s=150)
             orders = OrderService(

@@ -40,9 +40,14 @@ class TradingBot(WireBot):
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
-        if request.method != "POST":
-            return await super()._answer(request)
         endpoint = request.url.path.removeprefix("/api/v1/")
+        if request.method != "POST":
+            if (
+                endpoint.startswith("trade/")
+                and self.trade(endpoint.removeprefix("trade/")) is None
+            ):
+                return httpx2.Response(404, json={"detail": "Trade not found."})
+            return await super()._answer(request)
         self.calls.append(endpoint)
         body = orjson.loads(request.content)
         fault = self.faults.popleft() if self.faults else ""
@@ -86,13 +91,17 @@ class TradingBot(WireBot):
         if endpoint == "trades":
             return {"trades": self.closed}
         if endpoint.startswith("trade/"):
-            wanted = int(endpoint.removeprefix("trade/"))
-            return next(t for t in [*self.status, *self.closed] if t["trade_id"] == wanted)
+            return self.trade(endpoint.removeprefix("trade/"))
         told = super()._told(endpoint, params)
         if endpoint == "pair_candles":
             for row in told["data"]:
                 row[COLUMNS.index("close")] = PRICE
         return told
+
+    def trade(self, trade_id: str) -> dict[str, Any] | None:
+        """Return one trade, open or closed."""
+        trades = [*self.status, *self.closed]
+        return next((trade for trade in trades if str(trade["trade_id"]) == trade_id), None)
 
     def enter(self, pair: str, tag: str, amount: float = 1.0, *, filled: bool = True) -> None:
         """Open a trade without being asked, as the strategy would, or as a late effect."""

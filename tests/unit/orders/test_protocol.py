@@ -55,6 +55,15 @@ def test_what_is_not_settled_is_told_as_unknown(state: State) -> None:
     assert not is_final(state)
 
 
+def test_every_state_is_reached_and_nothing_leads_back() -> None:
+    """The table says something about each state; an outcome once told is never left."""
+    reached, front = {State.RECEIVED}, {State.RECEIVED}
+    while front:
+        front = {to for state in front for event in Event if (to := _leads(state, event))} - reached
+        reached |= front
+    assert reached == set(State)
+
+
 def _leads(state: State, event: Event) -> State | None:
     try:
         return after(state, event)

@@ -1,15 +1,18 @@
 """Recovery: what an earlier process left behind is taken up, and never sent again."""
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
-from mcp_gateway.domain.orders import State
+from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.submission import Origin, audit_event
+from mcp_gateway.orders.reconcile import INTERVAL_S
+from mcp_gateway.orders.steps import Origin, audit_event
+from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
-from tests.support.desk import admission, open_desk, order
+from tests.support.desk import Desk, admission, open_desk, order
 from tests.support.tradingbot import TradingBot
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -112,18 +115,127 @@ async def test_a_bot_that_is_down_concludes_nothing(tmp_path: Path, clock: Manua
     assert record.state is State.UNKNOWN
 
 
+async def resting(desk: Desk, bot: TradingBot) -> tuple[OrderRequest, dict[str, Any]]:
+    """Place a limit order that rests, and return it with the bot's own order."""
+    wanted = order(order_type="limit", price="90")
+    placed = await desk.orders.create(admission(), wanted)
+    assert placed.answer["status"] == "submitted"
+    return wanted, bot.status[0]["orders"][0]
+
+
 async def test_a_resting_order_is_followed_when_asked_for(
     tmp_path: Path, clock: ManualClock
 ) -> None:
-    """get_order tells the truth later too: what filled since is appended (orders)."""
+    """get_order tells the truth later too: every fill since is appended (orders)."""
     bot = TradingBot(clock)
     async with open_desk(tmp_path, bot, clock) as desk:
-        wanted = order(order_type="limit", price="90")
-        placed = await desk.orders.create(admission(), wanted)
-        assert placed.answer["status"] == "submitted"
-        [bought] = bot.status[0]["orders"]
-        bought |= {"filled": bought["amount"], "average": 90.0, "is_open": False}
-        told = await desk.orders.get(admission(), wanted.request_id)
-        assert (told["status"], told["average_price"]) == ("filled", 90.0)
+        wanted, bought = await resting(desk, bot)
+        whole = bought["amount"]
+        for share, status in ((0.25, "partially_filled"), (0.5, "partially_filled"), (1, "filled")):
+            bought |= {"filled": whole * share, "average": 90.0, "is_open": share < 1}
+            told = await desk.orders.get(admission(), wanted.request_id)
+            assert (told["status"], told["filled_amount"]) == (status, pytest.approx(whole * share))
         replay = await desk.orders.create(admission(), wanted)
-        assert replay.answer == placed.answer
+        assert replay.answer["status"] == "submitted"
+        assert [step["state"] for step in told["history"]][-3:] == [
+            "partially_filled", "partially_filled", "filled",
+        ]  # fmt: skip
+
+
+async def test_a_filled_order_is_not_asked_for_again(tmp_path: Path, clock: ManualClock) -> None:
+    """What is final is told from the record; a trade that was deleted later changes nothing."""
+    bot = TradingBot(clock)
+    async with open_desk(tmp_path, bot, clock) as desk:
+        wanted = order()
+        await desk.orders.create(admission(), wanted)
+        bot.status.clear()
+        told = await desk.orders.get(admission(), wanted.request_id)
+    assert (told["status"], told["outcome"]) == ("filled", "placed")
+
+
+async def test_a_cancelled_order_says_so_and_what_it_filled_can_be_sold(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """A time-out at the bot cancels the rest; the filled part is held all the same."""
+    bot = TradingBot(clock)
+    async with open_desk(tmp_path, bot, clock) as desk:
+        wanted, bought = await resting(desk, bot)
+        bought |= {"filled": 0.25, "average": 90.0, "is_open": False, "status": "canceled"}
+        bot.status[0]["amount"] = 0.25
+        told = await desk.orders.get(admission(), wanted.request_id)
+        assert (told["status"], told["filled_amount"]) == ("cancelled", 0.25)
+        sold = await desk.orders.create(admission(), order(side="sell", amount="0.25"))
+    assert sold.answer["outcome"] == "placed"
+
+
+async def test_an_entry_that_the_bot_forgot_has_vanished(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """An unfilled entry that is cancelled is deleted by the bot (freqtrade)."""
+    bot = TradingBot(clock)
+    async with open_desk(tmp_path, bot, clock) as desk:
+        wanted, _ = await resting(desk, bot)
+        bot.status.clear()
+        told = await desk.orders.get(admission(), wanted.request_id)
+    assert (told["status"], told["outcome"]) == ("vanished", "placed")
+
+
+@pytest.mark.parametrize("reused", [False, True])
+async def test_an_exit_whose_trade_is_gone_is_for_a_person(
+    tmp_path: Path, clock: ManualClock, reused: bool
+) -> None:
+    """Trade ids are given away again: another trade under the id proves nothing (freqtrade)."""
+    bot = TradingBot(clock)
+    async with open_desk(tmp_path, bot, clock) as desk:
+        await desk.orders.create(admission(), order(amount="2"))
+        bot.faults.append("lose_done")
+        wanted = order(side="sell", amount="2")
+        with pytest.raises(GatewayError):
+            await desk.orders.create(admission(), wanted)
+        [trade] = bot.closed
+        bot.closed.clear()
+        if reused:
+            bot.status.append(trade | {"enter_tag": "strategy", "is_open": True})
+        told = await desk.orders.get(admission(), wanted.request_id)
+        record = await desk.ledger.find("tests", "agent-a", wanted.request_id)
+    assert record is not None
+    assert (record.state, told["outcome"], told["final"]) == (State.NEEDS_REVIEW, "unknown", False)
+
+
+async def test_a_bot_whose_clock_is_ahead_is_not_taken_for_restarted(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Its start is compared with its own earlier word, never with our clock."""
+    bot = TradingBot(clock, started_at="2025-11-18T11:00:00Z")
+    async with open_desk(tmp_path, bot, clock) as desk:
+        bot.faults.append("lose")
+        with pytest.raises(GatewayError):
+            await desk.orders.create(admission(), order())
+        for _ in range(3):
+            clock.advance(10)
+            await desk.reconciler.resolve_all()
+        [record] = await desk.ledger.recent(limit=10)
+    assert record.state is State.UNKNOWN
+
+
+async def test_the_reconciler_works_on_through_trouble(tmp_path: Path, clock: ManualClock) -> None:
+    """A bot that is down is asked again, until nothing is unknown (orders)."""
+    bot = TradingBot(clock)
+    async with open_desk(tmp_path, bot, clock) as desk:
+        bot.faults.append("lose_done")
+        with pytest.raises(GatewayError):
+            await desk.orders.create(admission(), order())
+        bot.fails = 500
+        async with anyio.create_task_group() as group:
+            group.start_soon(desk.reconciler.run)
+            await clock.sleeping()
+            assert metrics.orders_unresolved._value.get() == 1
+            bot.fails = None
+            clock.advance(INTERVAL_S)
+            await clock.sleeping()
+            clock.advance(INTERVAL_S)
+            await clock.sleeping()
+            assert metrics.orders_unresolved._value.get() == 0
+            group.cancel_scope.cancel()
+        [record] = await desk.ledger.recent(limit=10)
+    assert record.state is State.PLACED

@@ -24,7 +24,7 @@ HELD = Trade(
 FACTS = Facts(
     declared_mode="dry-run", bot=STATE, pairs=("BTC/USDT",), price=Price(Decimal(100), 10.0, 300),
     balance=Balance("USDT", Decimal(10_000), Decimal(9_000), True), open_positions=0,
-    pair_is_held=False, held=None, fee_rate=None, lot_step=None,
+    pair_is_held=False, held=None, fee_rate=None, lot_step=None, bot_started_at=None,
 )  # fmt: skip
 
 

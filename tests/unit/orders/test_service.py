@@ -8,7 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
+from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import State
+from mcp_gateway.domain.principals import Principal, admission_by_the_gate
 from mcp_gateway.errors import (
     BotRejected,
     GatewayError,
@@ -19,6 +21,7 @@ from mcp_gateway.errors import (
     OutcomeUnknown,
     StoreUnavailable,
 )
+from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
 from tests.support.desk import Desk, admission, open_desk, order, request_id
 from tests.support.tradingbot import TradingBot
@@ -354,6 +357,28 @@ async def test_every_step_has_its_audit_row(desk: Desk) -> None:
     ]  # fmt: skip
     rows = await desk.audit_log.tail(10)
     assert {row.event.request_id for row in rows} == {str(wanted.request_id)}
+
+
+async def test_the_audit_row_says_which_key_and_token_asked(desk: Desk) -> None:
+    """Who is liable can tell by which key an order was signed (access)."""
+    trader = Principal("tests", "agent-a", frozenset({"orders:create"}), token_id="jti-1")
+    shown = admission_by_the_gate(trader, OPERATIONS["create_order"], "http", "call-1", "key-1")
+    await desk.orders.create(shown, order())
+    [row] = await desk.audit_log.tail(10, event="order.received")
+    assert (row.event.detail["key_id"], row.event.detail["jti"]) == ("key-1", "jti-1")
+    assert (row.event.channel, row.event.call_id) == ("http", "call-1")
+
+
+async def test_orders_are_counted_by_side_and_outcome(desk: Desk) -> None:
+    """What an operator watches: mcp_gateway_orders_total."""
+    placed = metrics.orders_total.labels("buy", "placed")
+    denied = metrics.orders_total.labels("buy", "denied")
+    before = placed._value.get(), denied._value.get()
+    wanted = order()
+    await desk.orders.create(admission(), wanted)
+    await desk.orders.create(admission(), wanted)
+    await refused(desk, order(amount="1000", pair="ETH/USDT"))
+    assert (placed._value.get(), denied._value.get()) == (before[0] + 1, before[1] + 1)
 
 
 async def test_a_store_that_is_gone_lets_nothing_out(desk: Desk) -> None:
