@@ -6,7 +6,7 @@ status and whether the same call may be repeated; an instance carries the stable
 bot's and no echoed input belongs in a message.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -247,3 +247,12 @@ class ConfigurationError(GatewayError):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults), detail={"faults": list(faults)})
         self.faults = tuple(faults)
+
+
+def failures_in(error: Exception) -> Iterator[Exception]:
+    """Yield the failures inside the groups that task groups wrap around them, in their order."""
+    if isinstance(error, ExceptionGroup):
+        for one in error.exceptions:
+            yield from failures_in(one)
+    else:
+        yield error

@@ -5,12 +5,13 @@ desktop app has its tool list before the SQL libraries are even imported.
 """
 
 import importlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
+from anyio.abc import TaskStatus
 
 from mcp_gateway.access.gate import Gate, build_gate
 from mcp_gateway.audit.trail import Trail
@@ -35,6 +36,7 @@ REOPEN_S: Final = 2.0
 UNMENDABLE: Final = {"store_held", "schema_newer", "schema_outdated"}
 LONGEST_WAIT_S: Final = 10.0  # of an order tool for the store to open
 HEALTH_DEADLINE_S: Final = 2.0
+Ping = Callable[[], Awaitable[object]]
 Absence = Callable[[], BotUnavailable | None]
 Word = Literal["healthy", "unhealthy", "embedded", "opening"]
 _log = logs.get(__name__)
@@ -46,7 +48,6 @@ class Health:
 
     status: Literal["healthy", "degraded", "unhealthy"]
     services: dict[str, Word]
-    ready: bool
 
 
 class Gateway:
@@ -66,11 +67,12 @@ class Gateway:
         self.trail: Final = Trail()
         self.gate: Final[Gate] = build_gate(settings, kv, self.trail, clock)
         self.market: Final = Market(bot, kv, clock, settings.redis_ttl)
-        self._work: Detached | None = None
         self._books: Books | None = None
         self._trouble: GatewayError | None = None
         self._wanted = anyio.Event()
         self._tried = anyio.Event()
+        self._ending = anyio.Event()
+        self._ended = anyio.Event()
         self._stopping = False
 
     async def orders(self) -> "OrderService":
@@ -84,7 +86,7 @@ class Gateway:
 
     async def audit_log(self) -> "AuditLog":
         """Return the audit log; raises as ``orders`` does."""
-        return (await self.books()).audit_log
+        return (await self.books()).records.audit_log
 
     async def books(self) -> "Books":
         """Return what stands on the store; raises as ``orders`` does."""
@@ -103,10 +105,18 @@ class Gateway:
         """Tell balance, mode and limits; raises BotUnavailable."""
         return await account_of(admission, self.bot, self.settings.rate_limit_per_minute)
 
+    @property
+    def ready(self) -> bool:
+        """Whether calls may be sent here; asks nobody.
+
+        A store that nobody has wanted yet is no reason to wait.
+        """
+        return not self._stopping and (self._books is not None or not self._wanted.is_set())
+
     async def health(self) -> Health:
         """Ask every service how it is, all at once, in two seconds at most."""
         if self._stopping:
-            return Health("unhealthy", {}, ready=False)
+            return Health("unhealthy", {})
         services: dict[str, Word] = {}
         async with anyio.create_task_group() as group:
             group.start_soon(self._ask, services, "freqtrade", self.bot.bot_state)
@@ -120,8 +130,7 @@ class Gateway:
         status: Literal["healthy", "degraded", "unhealthy"] = "healthy"
         if ailing:
             status = "unhealthy" if "freqtrade" in ailing and len(ailing) > 1 else "degraded"
-        ready = self._books is not None or not self._wanted.is_set()
-        return Health(status, dict(sorted(services.items())), ready)
+        return Health(status, dict(sorted(services.items())))
 
     def _store_word(self) -> Word:
         if self._trouble is not None:
@@ -130,7 +139,7 @@ class Gateway:
             return "embedded"
         return "opening"
 
-    async def _ask(self, services: dict[str, Word], name: str, ping: Any) -> None:
+    async def _ask(self, services: dict[str, Word], name: str, ping: Ping) -> None:
         services[name] = "unhealthy"
         with anyio.move_on_after(HEALTH_DEADLINE_S):
             try:
@@ -139,9 +148,48 @@ class Gateway:
             except GatewayError as error:
                 _log.info("A service is unhealthy", service=name, code=error.code)
 
-    async def keep_books(self, work: Detached, after_s: float) -> None:
+    @asynccontextmanager
+    async def running(self, store_after_s: float = 0.0) -> AsyncIterator[None]:
+        """Be there for as long as the context lasts, then stop.
+
+        Args:
+            store_after_s: lets the store open that late, or when an order tool first wants it.
+        """
+        async with anyio.create_task_group() as group:
+            await group.start(self._live, store_after_s)
+            try:
+                yield
+            finally:
+                await self.stop()
+
+    async def stop(self) -> None:
+        """Stop in order and return when all is over; anybody may ask for it, and often.
+
+        What waits in the trail gets its store, no more orders are taken, those on their way
+        arrive, the trail is written, and every part is closed.
+        """
+        with anyio.CancelScope(shield=True):
+            self._ending.set()
+            await self._ended.wait()
+
+    async def _live(self, store_after_s: float, *, task_status: TaskStatus[None]) -> None:
+        # Nothing but stop() ends it: whoever cancels the callers does not cut off their orders.
+        with anyio.CancelScope(shield=True):
+            async with AsyncExitStack() as parts:  # what is opened last is closed first
+                parts.callback(self._ended.set)
+                parts.push_async_callback(self.kv.close)
+                parts.push_async_callback(self.bot.aclose)
+                background = await parts.enter_async_context(anyio.create_task_group())
+                parts.callback(background.cancel_scope.cancel)
+                work = await parts.enter_async_context(detached(DRAIN_S))
+                background.start_soon(self._keep_books, work, store_after_s)
+                task_status.started()
+                await self._ending.wait()
+                await self._open_for_the_trail()
+                self._stopping = True
+
+    async def _keep_books(self, work: Detached, after_s: float) -> None:
         """Open the store (when first wanted, or after that long) and keep it until cancelled."""
-        self._work = work
         try:
             with anyio.move_on_after(after_s):
                 await self._wanted.wait()
@@ -175,7 +223,7 @@ class Gateway:
             self._tried.set()
             await self.clock.sleep(REOPEN_S)
 
-    async def write_down(self) -> None:
+    async def _open_for_the_trail(self) -> None:
         """Open the store for what waits in the trail, where nobody has wanted the store yet.
 
         A short stdio session that was refused something must leave its rows too.
@@ -183,17 +231,6 @@ class Gateway:
         if self.trail and self._books is None:
             with suppress(GatewayError):
                 await self.books()
-
-    async def stop(self) -> None:
-        """Drain the orders on their way, write the trail, close every part; once or often."""
-        await self.write_down()
-        self._stopping = True
-        if self._work is not None:
-            await self._work.drain(DRAIN_S)
-        if self._books is not None:
-            await self._books.close()
-        await self.bot.aclose()
-        await self.kv.close()
 
     async def ensure_store_is_ours(self) -> None:
         """Wait for the first try of the store, and raise what no waiting will mend.
@@ -222,8 +259,18 @@ async def open_gateway(
     """
     clock = clock or Clock()
     kv = open_kv(settings.redis_url, clock)
+    bot = bot_from(settings, clock)
+    if absence is not None:
+        bot.absence = absence
+    gateway = Gateway(settings, clock, kv, bot)
+    async with gateway.running(store_after_s):
+        yield gateway
+
+
+def bot_from(settings: Settings, clock: Clock) -> FreqtradeClient:
+    """Return the client of the bot that the settings name."""
     password = settings.freqtrade_password
-    bot = FreqtradeClient(
+    return FreqtradeClient(
         settings.freqtrade_url,
         settings.freqtrade_username,
         password.get_secret_value() if password else None,
@@ -232,16 +279,3 @@ async def open_gateway(
         order_timeout_s=settings.order_timeout_s,
         clock=clock,
     )
-    if absence is not None:
-        bot.absence = absence
-    gateway = Gateway(settings, clock, kv, bot)
-    try:
-        async with anyio.create_task_group() as background:
-            async with detached(DRAIN_S) as work:
-                background.start_soon(gateway.keep_books, work, store_after_s)
-                yield gateway
-            await gateway.write_down()  # while the store can still be opened
-            background.cancel_scope.cancel()
-    finally:
-        with anyio.CancelScope(shield=True):
-            await gateway.stop()

@@ -4,23 +4,20 @@ Every face (MCP over stdio and HTTP, REST) asks here, so none can be more genero
 another. The door knows bytes and no operation; the gate knows the operation and no bytes.
 """
 
-import hashlib
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from mcp_gateway.access.claims import acceptable_subject
 from mcp_gateway.access.keyring import Keyring
 from mcp_gateway.access.limiter import Limiter
+from mcp_gateway.access.proof import Proof
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.trail import Trail
-from mcp_gateway.clock import Clock, iso
-from mcp_gateway.domain.operations import Operation
+from mcp_gateway.clock import Clock
+from mcp_gateway.domain.operations import OPERATIONS, TOOLS, Operation
 from mcp_gateway.domain.principals import (
     Admission,
     Credentials,
-    PlainSigned,
     Principal,
-    Signed,
-    Unsigned,
     admission_by_the_gate,
 )
 from mcp_gateway.errors import (
@@ -28,6 +25,7 @@ from mcp_gateway.errors import (
     GatewayError,
     NotAuthenticated,
     NotPermitted,
+    QuotaExceeded,
 )
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import Bucket, KeyValue
@@ -38,32 +36,8 @@ if TYPE_CHECKING:
     from mcp_gateway.access.tokens import TokenVerifier
 
 LOCAL: Final = "local"  # issuer, and default subject, of whoever starts the process
-# A signature may be dated one window ahead, so it fits for two; the margin covers replicas
-# whose clocks differ by seconds.
-NONCE_MARGIN_S: Final = 5
 # Refusals of one caller that become audit rows in a minute.
 NOTED_PER_MINUTE: Final = 60
-SignatureFault = Literal[
-    "signature_missing", "signature_invalid", "signature_expired", "signature_replayed"
-]
-_FAULTS: Final[dict[SignatureFault, tuple[str, str]]] = {
-    "signature_missing": (
-        "This call must be signed.",
-        "Sign the request by RFC 9421 (label gw, tag mcp-gateway) with the key of your subject.",
-    ),
-    "signature_invalid": (
-        "The signature does not fit the request, or its key is not the caller's.",
-        "Sign the exact bytes, method, host and path that you send, with your subject's key.",
-    ),
-    "signature_expired": (
-        "The signature's time is too far from the server's.",
-        "Set your clock by server_time, sign anew and send at once.",
-    ),
-    "signature_replayed": (
-        "This signature was used before.",
-        "Sign every request anew; for the same order keep its request_id.",
-    ),
-}
 
 _log = logs.get(__name__)
 
@@ -75,10 +49,7 @@ class Gate:
         verifier: reads tokens; None where the process takes none.
         local: the caller of stdio without a token, whose keys the process holds anyway.
         local_token: MCP_GATEWAY_TOKEN, checked again on every call of stdio.
-        nonces: remembers used nonces; shared by every process.
-        signature_window_s: as given to ``judge``; nonces are kept for twice as long.
         audit_reads: whether admitted reads are noted too.
-        plain_signatures: whether REST may use the predecessor's form, which can be replayed.
     """
 
     def __init__(
@@ -88,25 +59,21 @@ class Gate:
         local: Principal | None,
         local_token: str | None,
         limiter: Limiter,
-        nonces: KeyValue,
+        proof: Proof,
         keyring: Keyring,
         trail: Trail,
         clock: Clock,
-        signature_window_s: int,
         audit_reads: bool,
-        plain_signatures: bool = False,
     ) -> None:
         self.verifier: Final = verifier
         self.keyring: Final = keyring
         self._local = local
         self._local_token = local_token
         self._limiter = limiter
-        self._nonces = nonces
+        self._proof = proof
         self._trail = trail
         self._clock = clock
-        self._window_s = signature_window_s
         self._audit_reads = audit_reads
-        self._plain_signatures = plain_signatures
         self._noted = MemoryKeyValue(clock)
 
     def authenticate(self, credentials: Credentials) -> Principal:
@@ -124,14 +91,6 @@ class Gate:
             return self._local
         raise NotAuthenticated("No token was sent that this server could check.")
 
-    def may_see(self, credentials: Credentials, operation: Operation) -> bool:
-        """Tell whether the caller's scopes allow the operation; spends nothing."""
-        try:
-            principal = self.authenticate(credentials)
-        except NotAuthenticated:
-            return False
-        return not operation.scopes.isdisjoint(principal.scopes)
-
     async def admit(self, credentials: Credentials, operation: Operation) -> Admission:
         """Let one call pass, or say why not; a refused call is noted, counted and logged.
 
@@ -145,14 +104,44 @@ class Gate:
         try:
             principal = self.authenticate(credentials)
             key_id = await self._check(principal, credentials, operation)
+            exits_only = await self._spend(principal, operation)
         except GatewayError as refusal:
-            await self._refused(principal, credentials, operation, refusal)
+            metrics.calls_total.labels(operation.name, credentials.channel, refusal.code).inc()
+            await self.note_refusal(principal, credentials, refusal, operation)
             raise
         if self._audit_reads and not operation.writes:
             self._trail.note(self._event("call.read", principal, credentials, operation))
         return admission_by_the_gate(
-            principal, operation, credentials.channel, credentials.call_id, key_id
+            principal, operation, credentials.channel, credentials.call_id, key_id, exits_only
         )
+
+    async def note_refusal(
+        self,
+        principal: Principal | None,
+        credentials: Credentials,
+        refusal: GatewayError,
+        operation: Operation | None = None,
+    ) -> None:
+        """Log a refusal, and write a known caller's into the audit log, so many a minute.
+
+        Args:
+            principal: None for strangers, who could fill the disk with their refusals.
+            operation: None where the call was refused before anyone knew what it wanted.
+        """
+        _log.info(
+            "call refused", user=principal and principal.subject,
+            operation=operation and operation.name,
+            channel=credentials.channel, code=refusal.code, call_id=credentials.call_id,
+        )  # fmt: skip
+        if principal is not None and await self._is_worth_a_row(principal):
+            event = self._event("call.refused", principal, credentials, operation, refusal)
+            self._trail.note(event)
+
+    async def calls_left(self, principal: Principal) -> dict[str, int]:
+        """Return how many calls the caller's tools have left just now, by quota."""
+        open_to = [OPERATIONS[name] for name in TOOLS]
+        open_to = [one for one in open_to if not one.scopes.isdisjoint(principal.scopes)]
+        return await self._limiter.left(principal, open_to)
 
     async def _check(
         self, principal: Principal, credentials: Credentials, operation: Operation
@@ -162,53 +151,20 @@ class Gate:
         if operation.scopes.isdisjoint(principal.scopes):
             wanted = " ".join(sorted(operation.scopes))
             raise NotPermitted("The token lacks a scope for this.", detail={"scope": wanted})
-        key_id = None
         if operation.signed and not _is_own_process(credentials):
-            key_id = await self._check_signature(principal, credentials)
-        await self._limiter.spend(principal, operation)
-        return key_id
+            return await self._proof.key_id(principal, credentials)
+        return None
 
-    async def _check_signature(self, principal: Principal, credentials: Credentials) -> str:
-        evidence = credentials.evidence
-        if isinstance(evidence, Unsigned):
-            raise self._not_signed(evidence.code)
-        if isinstance(evidence, PlainSigned) and not (
-            self._plain_signatures and credentials.channel == "rest"
-        ):
-            raise self._not_signed("signature_missing")
-        key = self.keyring.find(evidence.key_id)
-        if key is None or key.subject != principal.subject:
-            raise self._not_signed("signature_invalid")
-        if isinstance(evidence, Signed) and not await self._is_first(evidence):
-            raise self._not_signed("signature_replayed")
-        return key.key_id
-
-    async def _is_first(self, evidence: Signed) -> bool:
-        spent = hashlib.sha256(f"{evidence.key_id}\0{evidence.nonce}".encode()).hexdigest()
-        ttl_s = 2 * self._window_s + NONCE_MARGIN_S
-        return await self._nonces.add_if_absent(f"nonce:{spent}", ttl_s)
-
-    def _not_signed(self, code: SignatureFault) -> NotPermitted:
-        message, hint = _FAULTS[code]
-        told = {"server_time": iso(self._clock.now())}
-        return NotPermitted(message, code=code, hint=hint, detail=told)
-
-    async def _refused(
-        self,
-        principal: Principal | None,
-        credentials: Credentials,
-        operation: Operation,
-        refusal: GatewayError,
-    ) -> None:
-        metrics.calls_total.labels(operation.name, credentials.channel, refusal.code).inc()
-        _log.info(
-            "call refused", user=principal and principal.subject, operation=operation.name,
-            channel=credentials.channel, code=refusal.code, call_id=credentials.call_id,
-        )  # fmt: skip
-        # Strangers, and a caller who repeats a refused call without end, could fill the disk.
-        if principal is None or not await self._is_worth_a_row(principal):
-            return
-        self._trail.note(self._event("call.refused", principal, credentials, operation, refusal))
+    async def _spend(self, principal: Principal, operation: Operation) -> QuotaExceeded | None:
+        """Count the call; return the refusal of its quota where its reserve lets it pass."""
+        try:
+            await self._limiter.spend(principal, operation)
+        except QuotaExceeded as refusal:
+            if operation.reserve is None:
+                raise
+            await self._limiter.spend_reserve(principal, operation.reserve)
+            return refusal
+        return None
 
     async def _is_worth_a_row(self, principal: Principal) -> bool:
         """Tell whether a refusal of this caller is still noted; the counters have them all."""
@@ -224,7 +180,7 @@ class Gate:
         event: str,
         principal: Principal,
         credentials: Credentials,
-        operation: Operation,
+        operation: Operation | None,
         refusal: GatewayError | None = None,
     ) -> AuditEvent:
         return AuditEvent(
@@ -233,7 +189,7 @@ class Gate:
             issuer=principal.issuer,
             subject=principal.subject,
             channel=credentials.channel,
-            operation=operation.name,
+            operation=operation.name if operation else None,
             call_id=credentials.call_id,
             code=refusal.code if refusal else None,
             detail=refusal.detail if refusal else {},
@@ -259,13 +215,17 @@ def build_gate(settings: Settings, kv: KeyValue, trail: Trail, clock: Clock) -> 
             server_per_minute=settings.server_rate_limit_per_minute,
             clock=clock,
         ),
-        nonces=kv,
+        proof=Proof(
+            keyring,
+            kv,
+            clock,
+            window_s=settings.signature_window_s,
+            plain=settings.legacy_signature,
+        ),
         keyring=keyring,
         trail=trail,
         clock=clock,
-        signature_window_s=settings.signature_window_s,
         audit_reads=settings.audit_reads,
-        plain_signatures=settings.legacy_signature,
     )
 
 

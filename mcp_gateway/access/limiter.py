@@ -1,10 +1,12 @@
 """How often: one quota for each caller and kind of call, and one for the whole server.
 
 Both are decided in one step of the shared store, all or nothing. When that store is down,
-reads go on under this process's own count; what writes is refused.
+reads go on under this process's own count; what writes is refused. What gets a caller out of
+a position has a reserve of its own.
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 from mcp_gateway.clock import Clock
@@ -51,18 +53,38 @@ class Limiter:
             QuotaExceeded: with the seconds after which the same call may succeed.
             StoreUnavailable: the shared store is down and the operation writes.
         """
-        buckets = self._buckets(principal, operation)
+        own = self._bucket(principal, operation.quota)
+        buckets = [own, Bucket(SERVER_KEY, self._server_per_minute, self._server_per_minute)]
         if operation.writes:
             taken = await self._kv.take(buckets)
         else:
             taken = await self._take_for_a_read(buckets)
+        if taken.exceeded == SERVER_KEY:
+            raise _exceeded("The server's", "server", taken)
         if not taken.allowed:
-            whose = "The server's" if taken.exceeded == SERVER_KEY else "Your"
-            raise QuotaExceeded(
-                f"{whose} quota is used up for now.",
-                retry_after_s=taken.retry_after_s,
-                detail={"quota": "server" if taken.exceeded == SERVER_KEY else operation.quota},
-            )
+            raise _exceeded("Your", operation.quota, taken)
+
+    async def spend_reserve(self, principal: Principal, quota: str) -> None:
+        """Count one call that only the caller's reserve lets pass.
+
+        The server's quota is not asked: others who flood it must not keep anyone from getting
+        out of a position.
+
+        Raises:
+            QuotaExceeded: the reserve is used up too.
+            StoreUnavailable: the shared store is down.
+        """
+        taken = await self._kv.take([self._bucket(principal, quota)])
+        if not taken.allowed:
+            raise _exceeded("Your", quota, taken)
+
+    async def left(self, principal: Principal, operations: Iterable[Operation]) -> dict[str, int]:
+        """Return the calls left of each operation's quota and reserve; spends nothing."""
+        quotas = [one for each in operations for one in (each.quota, each.reserve) if one]
+        return {
+            quota: (await self._take_for_a_read([self._bucket(principal, quota, 0)])).remaining
+            for quota in quotas
+        }
 
     async def _take_for_a_read(self, buckets: list[Bucket]) -> Taken:
         if self._ask_again_at is None or self._clock.monotonic() >= self._ask_again_at:
@@ -75,15 +97,11 @@ class Limiter:
                 return taken
         return await self._own.take(buckets)
 
-    def _buckets(self, principal: Principal, operation: Operation) -> list[Bucket]:
+    def _bucket(self, principal: Principal, quota: str, cost: int = 1) -> Bucket:
         # A digest, so that no subject can be spelt to share or to flood another's bucket.
         identity = f"{principal.issuer}\0{principal.subject}".encode()
         caller = hashlib.sha256(identity).hexdigest()[:32]
-        key = f"quota:{caller}:{operation.quota}"
-        return [
-            Bucket(key, self._per_minute, self._per_minute),
-            Bucket(SERVER_KEY, self._server_per_minute, self._server_per_minute),
-        ]
+        return Bucket(f"quota:{caller}:{quota}", self._per_minute, self._per_minute, cost)
 
     def _degrade(self, trouble: StoreUnavailable) -> None:
         if self._ask_again_at is None:
@@ -96,3 +114,11 @@ class Limiter:
             _log.info("limiter recovered", degraded=False)
             metrics.limiter_degraded.set(0)
         self._ask_again_at = None
+
+
+def _exceeded(whose: str, quota: str, taken: Taken) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"{whose} quota is used up for now.",
+        retry_after_s=taken.retry_after_s,
+        detail={"quota": quota},
+    )

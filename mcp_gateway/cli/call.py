@@ -91,9 +91,7 @@ async def _ask(
     resource: str | None,
     prompt_name: str | None,
 ) -> tuple[Any, bool]:
-    from mcp import MCPError
-
-    from mcp_gateway.client import GatewayAuth, open_session
+    from mcp_gateway.client import GatewayAuth, GatewayRefused, open_session
 
     auth = GatewayAuth(address["token"], key=address.get("key"), key_id=address.get("key_id"))
     try:
@@ -111,8 +109,8 @@ async def _ask(
             return getattr(result, "structured_content", None), bool(
                 getattr(result, "is_error", False)
             )
-    except MCPError as error:
-        return error.data or {"code": "protocol_error", "message": error.message}, True
+    except GatewayRefused as error:
+        return error.answer, True
 
 
 async def _offers(client: Any) -> dict[str, Any]:

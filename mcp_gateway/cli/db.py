@@ -59,14 +59,11 @@ async def _upgrade(settings: Settings) -> None:
     from mcp_gateway.clock import Clock
     from mcp_gateway.orders.books import upgraded
     from mcp_gateway.storage.sql import Store
-    from mcp_gateway.storage.sql import upgrade as bring_up
 
-    found = await bring_up(settings.database_url, data_dir=settings.data_dir)
-    if found.ready:
-        return
     store = Store(settings.database_url, data_dir=settings.data_dir)
-    await store.open()
+    found = await store.open(migrates=True)
     try:
-        await AuditLog(store).write([upgraded(found, Clock())])
+        if not found.ready:
+            await AuditLog(store).write([upgraded(found, Clock())])
     finally:
         await store.close()

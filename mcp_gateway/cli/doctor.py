@@ -141,19 +141,10 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _bot(settings: Settings) -> AsyncIterator[Finding]:
-    from mcp_gateway.freqtrade.client import FreqtradeClient
+    from mcp_gateway.gateway import bot_from
 
     clock = Clock()
-    password = settings.freqtrade_password
-    bot = FreqtradeClient(
-        settings.freqtrade_url,
-        settings.freqtrade_username,
-        password.get_secret_value() if password else None,
-        pool_size=1,
-        read_timeout_s=settings.read_timeout_s,
-        order_timeout_s=settings.order_timeout_s,
-        clock=clock,
-    )
+    bot = bot_from(settings, clock)
     async with bot:
         try:
             started = clock.monotonic()

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from mcp_gateway import __version__
-from mcp_gateway.errors import ConfigurationError, GatewayError
+from mcp_gateway.errors import ConfigurationError, GatewayError, failures_in
 
 FAILED: Final = 1
 MISUSED: Final = 2
@@ -81,7 +81,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="mcp-gateway", standalone_mode=False)
     except (GatewayError, ExceptionGroup) as error:
-        return _told(_innermost(error))
+        return _told(next(failures_in(error)))
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -89,13 +89,6 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo("Interrupted.", err=True)
         return FAILED
     return result if isinstance(result, int) else 0
-
-
-def _innermost(error: Exception) -> Exception:
-    """Dig the first failure out of the groups that task groups wrap it in."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _told(error: Exception) -> int:

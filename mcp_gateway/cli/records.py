@@ -2,26 +2,17 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from mcp_gateway.settings import Settings
 
 if TYPE_CHECKING:  # the SQL libraries are imported when a command needs them
-    from mcp_gateway.audit.log import AuditLog
     from mcp_gateway.gateway import Gateway
-    from mcp_gateway.orders.ledger import Ledger
-    from mcp_gateway.transports.control import Verbs
+    from mcp_gateway.transports.control import Verb, Verbs
 
-
-@dataclass(frozen=True, slots=True)
-class OpenRecords:
-    """Ledger and audit log of a store that this command has opened."""
-
-    ledger: "Ledger"
-    audit_log: "AuditLog"
+VERBS: Final = ("orders.list", "orders.show", "audit.tail", "audit.token")
 
 
 def ask_records(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
@@ -39,27 +30,31 @@ def ask_records(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
 
 def control_verbs() -> "Verbs":
     """Return what a running gateway answers at its control socket."""
-    from mcp_gateway.orders.records import VERBS
+    return {verb: _answered(verb) for verb in VERBS}
 
-    def bound(verb: Any) -> Any:
-        async def answer(gateway: "Gateway", args: dict[str, Any]) -> Any:
-            return await verb(await gateway.books(), args)
 
-        return answer
+def _answered(verb: str) -> "Verb":
+    async def answer(gateway: "Gateway", args: dict[str, Any]) -> Any:
+        books = await gateway.books()
+        # Only now: a gateway that starts must not wait for the SQL libraries behind this.
+        from mcp_gateway.orders import records
 
-    return {name: bound(verb) for name, verb in VERBS.items()}
+        return await records.VERBS[verb](books.records, args)
+
+    return answer
 
 
 async def _from_store(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
     from mcp_gateway.audit.log import AuditLog
     from mcp_gateway.clock import Clock
+    from mcp_gateway.orders import records
     from mcp_gateway.orders.ledger import Ledger
-    from mcp_gateway.orders.records import VERBS
     from mcp_gateway.storage.sql import Store
 
     store = Store(settings.database_url, data_dir=settings.data_dir)
     await store.open()
     try:
-        return await VERBS[verb](OpenRecords(Ledger(store, Clock()), AuditLog(store)), args)
+        opened = records.Records(Ledger(store, Clock()), AuditLog(store))
+        return await records.VERBS[verb](opened, args)
     finally:
         await store.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -157,11 +158,19 @@ def _published(told: dict[str, Any]) -> Iterator[None]:
             path.unlink()
 
 
+def _program() -> list[str]:
+    """Return the words that start this program from any folder: a desktop app has its own."""
+    script = Path(sys.argv[0]).absolute()
+    if script.name == "mcp-gateway" and script.is_file():
+        return [str(script)]
+    return [sys.executable, "-m", "mcp_gateway"]
+
+
 def _page(told: dict[str, Any]) -> str:
     """Return what a person pastes next."""
-    script = Path(sys.argv[0])
-    command = script if script.name == "mcp-gateway" else Path("mcp-gateway")
-    desktop = {"command": str(command), "args": ["sandbox", "--stdio"]}
+    program, *words = _program()
+    command = shlex.join([program, *words])
+    desktop = {"command": program, "args": [*words, "sandbox", "--stdio"]}
     return f"""
 The gateway is ready. Everything runs on this machine; nothing here is real money.
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import anyio
 
+from mcp_gateway.cli.records import control_verbs
 from mcp_gateway.cli.sandboxed import CALLS_PER_MINUTE, SCOPES, SUBJECT
 from mcp_gateway.errors import BotUnavailable
 from mcp_gateway.sandbox.bot import SandboxOptions, free_port, open_sandbox
@@ -57,7 +58,7 @@ async def serve_sandbox_stdio(options: SandboxOptions, verbose: bool) -> None:
         settings = _settings(options, folder)
         async with anyio.create_task_group() as group:
             group.start_soon(_keep_bot, options, start)
-            await serve_stdio(settings, absence=start.absence)
+            await serve_stdio(settings, verbs=control_verbs(), absence=start.absence)
             group.cancel_scope.cancel()
 
 

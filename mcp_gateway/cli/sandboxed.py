@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -86,10 +87,9 @@ def _as_environment(values: dict[str, Any]) -> dict[str, str]:
     return {environment_name(name): str(value) for name, value in values.items()}
 
 
-async def _ready(child: Child, base_url: str, clock: Clock, log: Any) -> None:
+async def _ready(child: Child, base_url: str, clock: Clock, log: Path | None) -> None:
     """Wait for readiness, the child's end or the end of patience, whichever comes first."""
     failure: list[SandboxFailed] = []
-    detail = {"log_tail": tail(log)} if log and log.exists() else {}
 
     async def watch(scope: anyio.CancelScope) -> None:
         code = await child.wait()
@@ -106,6 +106,6 @@ async def _ready(child: Child, base_url: str, clock: Clock, log: Any) -> None:
     if patience.cancelled_caught:
         failure.append(SandboxFailed("The gateway did not become ready.", code="gateway_slow"))
     if failure:
-        detail = {"log_tail": tail(log)} if log and log.exists() else {}
-        failure[0].detail.update(detail)
+        if log is not None:
+            failure[0].detail["log_tail"] = tail(log)
         raise failure[0]

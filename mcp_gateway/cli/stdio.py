@@ -1,5 +1,7 @@
 """``mcp-gateway stdio``: one desktop app on standard input and output."""
 
+from functools import partial
+
 import click
 
 
@@ -19,6 +21,7 @@ def stdio() -> None:
 
     settings = Settings.load("stdio")
     logs.configure(settings.log_level, settings.log_format)
+    from mcp_gateway.cli.records import control_verbs
     from mcp_gateway.transports.stdio import serve_stdio
 
-    anyio.run(serve_stdio, settings)
+    anyio.run(partial(serve_stdio, settings, verbs=control_verbs()))

@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from mcp_gateway.client.signing import GatewayAuth
-from mcp_gateway.errors import GatewayError
+from mcp_gateway.errors import GatewayError, failures_in
 
 # An order may take the bot's own retries (18 s) and more; the gateway has its own deadline.
 ANSWER_TIMEOUT_S = 90.0
@@ -21,6 +22,18 @@ class GatewayUnreachable(GatewayError):
     default_hint = "Start one with `mcp-gateway serve` or `mcp-gateway sandbox`, or name its URL."
 
 
+class GatewayRefused(GatewayError):
+    """The gateway refused by an error of the protocol; ``detail`` is its answer as it came."""
+
+    default_code = "protocol_error"
+    default_hint = "Read the code and the gateway's own hint, where it gave one."
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """Code, message, retryable, hint and what else the gateway said."""
+        return self.public()
+
+
 @asynccontextmanager
 async def open_session(mcp_url: str, auth: GatewayAuth) -> AsyncIterator[Client]:
     """Open a session with the MCP SDK's own client.
@@ -30,7 +43,8 @@ async def open_session(mcp_url: str, auth: GatewayAuth) -> AsyncIterator[Client]
 
     Raises:
         GatewayUnreachable: nothing answers there.
-        MCPError: the gateway refuses; ``data`` holds code, message, retryable and hint.
+        GatewayRefused: the gateway refused to open the session, or something within it; what
+            the SDK raised (MCPError) is its cause.
     """
     timeout = httpx2.Timeout(ANSWER_TIMEOUT_S, connect=5.0)
     try:
@@ -39,16 +53,25 @@ async def open_session(mcp_url: str, auth: GatewayAuth) -> AsyncIterator[Client]
             Client(streamable_http_client(mcp_url, http_client=http)) as client,
         ):
             yield client
-    except (httpx2.TransportError, ExceptionGroup) as error:
+    except (httpx2.TransportError, MCPError, ExceptionGroup) as error:
         raise _told(error, mcp_url) from error
 
 
 def _told(error: Exception, mcp_url: str) -> Exception:
-    """Dig out of the SDK's exception groups what a person can act on."""
-    if isinstance(error, ExceptionGroup):
-        inner = [_told(one, mcp_url) for one in error.exceptions]
-        known = (one for one in inner if isinstance(one, GatewayError | MCPError))
-        return next(known, error)
-    if isinstance(error, httpx2.TransportError):
-        return GatewayUnreachable(f"No gateway answers at {mcp_url}.")
+    """Find among the failures what a person can act on."""
+    for one in failures_in(error):
+        if isinstance(one, GatewayError):
+            return one
+        if isinstance(one, httpx2.TransportError):
+            return GatewayUnreachable(f"No gateway answers at {mcp_url}.")
+        if isinstance(one, MCPError):
+            return _refused(one)
     return error
+
+
+def _refused(error: MCPError) -> GatewayRefused:
+    answer = error.data
+    if isinstance(answer, dict) and {"code", "message"} <= answer.keys():
+        hint = answer.get("hint")
+        return GatewayRefused(answer["message"], code=answer["code"], hint=hint, detail=answer)
+    return GatewayRefused(error.message)  # the SDK's own, or it is no gateway that answers

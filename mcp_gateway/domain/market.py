@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
 
 from mcp_gateway.errors import NotFound
 
@@ -27,6 +29,8 @@ TIMEFRAMES: dict[str, int] = {
     "12h": 43200,
     "1d": 86400,
 }
+# The form of a timeframe; which ones there are, and which the bot serves, is asked later.
+TimeframeName = Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,2}[mhd]$", examples=["1h"])]
 CANDLE_LIMIT = 1000  # Freqtrade keeps about a thousand analysed candles
 
 Source = Literal["live", "cache", "stale"]
@@ -88,3 +92,12 @@ class CandleSeries:
     as_of: datetime
     source: Source
     resampled_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs that the bot trades, with the moment at which it was asked."""
+
+    names: tuple[str, ...]
+    as_of: datetime
+    source: Literal["live", "cache"]

@@ -27,7 +27,8 @@ class Operation:
     """One thing a caller can do.
 
     ``scopes``: any one of them suffices. ``signed``: over HTTP the bytes must be signed.
-    ``quota``: the name of the bucket that a call spends from.
+    ``quota``: the name of the bucket that a call spends from. ``reserve``: the bucket that it
+    spends from when the first is empty; the admission then says that only exits may pass.
     """
 
     name: str
@@ -35,12 +36,18 @@ class Operation:
     quota: str
     signed: bool = False
     writes: bool = False
+    reserve: str | None = None
 
 
 def _operation(
-    name: str, *scopes: str, quota: str | None = None, signed: bool = False, writes: bool = False
+    name: str,
+    *scopes: str,
+    quota: str | None = None,
+    signed: bool = False,
+    writes: bool = False,
+    reserve: str | None = None,
 ) -> Operation:
-    return Operation(name, frozenset(scopes), quota or name, signed, writes)
+    return Operation(name, frozenset(scopes), quota or name, signed, writes, reserve)
 
 
 _TABLE = (
@@ -48,7 +55,7 @@ _TABLE = (
     _operation("get_open_positions", "positions:read"),
     _operation("get_account", "positions:read"),
     _operation("dry_run_order", "orders:preview"),
-    _operation("create_order", "orders:create", signed=True, writes=True),
+    _operation("create_order", "orders:create", signed=True, writes=True, reserve="exits"),
     _operation("get_order", "orders:preview", "orders:create"),
     _operation("read_pairs", "market:read", quota="read_resource"),
     _operation("read_candles", "market:read", quota="get_candles"),
@@ -59,6 +66,8 @@ _TABLE = (
     _operation("unknown_tool", *SCOPES, quota="unknown_tool"),
     _operation("get_prompt", "market:read"),
     _operation("complete", "market:read"),
+    # Lists of tools, resources, templates and prompts: a client asks for them by itself.
+    _operation("list", *SCOPES),
 )
 OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operation in _TABLE}
 
@@ -74,7 +83,10 @@ TOOLS: Final = (
 
 def resource_operation(uri: str) -> Operation:
     """Return the operation that reading ``uri`` is; ``unknown_resource`` where none fits."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # "[::1" is no address
+        return OPERATIONS["unknown_resource"]
     by_authority = {
         ("freqtrade", "pairs"): "read_pairs",
         ("freqtrade", "candles"): "read_candles",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
@@ -29,13 +30,16 @@ OrderType = Literal["market", "limit"]
 LARGEST_NUMBER = Decimal(10) ** 15
 # A float such as 0.1 + 0.2 prints seventeen decimals; no exchange has a finer step.
 MOST_DECIMALS = 18
+# Plainer than what Decimal reads: no 1_000, no digits of other scripts, no Infinity. It lets
+# NaN and 1e999 through to the bounds, which refuse them in their own words.
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[nN][aA][nN]", re.ASCII)
 
 
 def _plain_number(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("a number or a decimal string, not a boolean")
-    if isinstance(value, str) and value != value.strip():
-        raise ValueError("a decimal string without white space")
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+        raise ValueError("a number or a decimal string such as 0.001")
     return value
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from mcp_gateway.domain.operations import Operation
+from mcp_gateway.errors import QuotaExceeded
 
 Channel = Literal["stdio", "http", "rest", "control"]
 
@@ -73,7 +74,8 @@ class Admission:
     """The gate's word that one principal may do one operation, once.
 
     Only ``access/gate.py`` makes one: every service method takes an admission first, so a
-    forgotten check is a type error.
+    forgotten check is a type error. ``exits_only`` is the refusal that an entry must get: the
+    caller's quota is used up, and what is left is kept for getting out.
     """
 
     principal: Principal
@@ -81,6 +83,7 @@ class Admission:
     channel: Channel
     call_id: str
     key_id: str | None = None
+    exits_only: QuotaExceeded | None = None
     made_by: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ def admission_by_the_gate(
     channel: Channel,
     call_id: str,
     key_id: str | None = None,
+    exits_only: QuotaExceeded | None = None,
 ) -> Admission:
     """Make an admission; ``access/gate.py`` is the only caller (a test of the house says so)."""
-    return Admission(principal, operation, channel, call_id, key_id, made_by=_GATE)
+    return Admission(principal, operation, channel, call_id, key_id, exits_only, made_by=_GATE)

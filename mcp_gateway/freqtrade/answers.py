@@ -93,7 +93,7 @@ def unaccepted(status: int, body: bytes) -> Refused | Unanswered:
         return Refused(code)
     if status == HTTPStatus.SERVICE_UNAVAILABLE and wire.is_wrong_state(body):
         return Refused("bot_not_running")
-    if status in TURNED_AWAY:
+    if status in TURNED_AWAY and wire.is_turned_away(body):
         return Refused(TURNED_AWAY[status])
     return Unanswered(
         "bot_failed" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "bot_nonsense"

@@ -202,6 +202,10 @@ class Error(_Wire):
     error: str
 
 
+class Turned(_Wire):
+    detail: str | list[Any]
+
+
 class Detail(_Wire):
     detail: str
 

@@ -129,6 +129,11 @@ def reason(body: bytes) -> str | None:
     return told.error.partition(": ")[2]
 
 
+def is_turned_away(body: bytes) -> bool:
+    """Tell whether the bot's own web server says why it took no request (FastAPI's form)."""
+    return _fits(shapes.Turned, body) is not None
+
+
 def is_wrong_state(body: bytes) -> bool:
     """Tell whether the bot says that its run mode does not answer this."""
     told = _fits(shapes.Detail, body)

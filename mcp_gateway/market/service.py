@@ -16,6 +16,7 @@ from mcp_gateway.domain.market import (
     TIMEFRAMES,
     Candle,
     CandleSeries,
+    Pairs,
     Source,
     is_pair,
     timeframe_seconds,
@@ -109,7 +110,7 @@ class Market:
     async def pairs(
         self,
         admission: Admission,  # noqa: ARG002 - the proof that the gate was asked
-    ) -> tuple[str, ...]:
+    ) -> Pairs:
         """Return the pairs that the bot trades, as it told within the last five seconds.
 
         Raises:
@@ -119,7 +120,7 @@ class Market:
         """
         told = await self._whitelist()
         metrics.cache_reads_total.labels("pairs", told.source).inc()
-        return told.value
+        return Pairs(told.value, told.as_of, told.source)
 
     async def positions(
         self,

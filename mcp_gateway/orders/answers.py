@@ -12,9 +12,12 @@ from mcp_gateway.errors import BotRejected, GatewayError, OrderDenied, OutcomeUn
 from mcp_gateway.orders import protocol
 
 UNKNOWN_MESSAGE: Final = "The order was sent and the bot's answer is not known yet."
+UNSENT_MESSAGE: Final = "The order is written down and being checked; it was not sent yet."
+UNSENT: Final = {State.RECEIVED, State.RESERVED}
 _DENIALS: Final[dict[str, str]] = {
     "bot_unavailable": "The bot did not answer; nothing was sent.",
     "bot_busy": "Another order of this bot is still on its way; nothing was sent.",
+    "position_changed": "The position changed while the order was on its way; nothing was sent.",
     "interrupted": "The gateway stopped before the order was sent; nothing was sent.",
 }
 _REJECTIONS: Final[dict[str, str]] = {
@@ -72,7 +75,7 @@ def receipt(record: OrderRecord) -> dict[str, Any]:
         "amount": _number(record.actual_amount or record.amount),
         "filled_amount": _number(record.filled_amount),
         "timestamp": iso(record.sent_at or record.created_at),
-        "message": record.message or "Order submitted successfully",
+        "message": record.message or _message(record),
         "outcome": protocol.outcome(record.state),
         "mode": record.mode,
         "agent": record.agent,
@@ -84,10 +87,19 @@ def receipt(record: OrderRecord) -> dict[str, Any]:
     }
 
 
+def _message(record: OrderRecord) -> str:
+    """Return the predecessor's sentence for a placed order, and the plain truth for another."""
+    outcome = protocol.outcome(record.state)
+    if outcome == "placed":
+        return "Order submitted successfully"
+    if outcome == "unknown":
+        return UNSENT_MESSAGE if record.state in UNSENT else UNKNOWN_MESSAGE
+    return outcome
+
+
 def present_state(record: OrderRecord, history: tuple[HistoryEntry, ...]) -> dict[str, Any]:
     """Return what ``get_order`` answers: where the order stands now and how it came there."""
     return receipt(record) | {
-        "message": record.message or status(record),
         "order_type": record.order_type,
         "price": _number(record.price),
         "code": record.code,
@@ -114,7 +126,12 @@ def refusal(record: OrderRecord) -> GatewayError | None:
 
 def unknown(record: OrderRecord) -> OutcomeUnknown:
     """Return the error of an order whose outcome is not known."""
-    return OutcomeUnknown(UNKNOWN_MESSAGE, detail=_facts(record) | {"outcome": "unknown"})
+    unsent = record.state in UNSENT
+    return OutcomeUnknown(
+        UNSENT_MESSAGE if unsent else UNKNOWN_MESSAGE,
+        code="order_in_progress" if unsent else None,
+        detail=_facts(record) | {"outcome": "unknown"},
+    )
 
 
 def _facts(record: OrderRecord) -> dict[str, Any]:

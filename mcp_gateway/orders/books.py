@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 
 from mcp_gateway.audit.events import AuditEvent
-from mcp_gateway.audit.log import AuditLog, flush, run_flusher
+from mcp_gateway.audit.log import AuditLog, run_flusher
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.clock import Clock
 from mcp_gateway.freqtrade.client import FreqtradeClient
@@ -18,6 +18,7 @@ from mcp_gateway.orders.detached import Detached
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.reconcile import Reconciler
+from mcp_gateway.orders.records import Records
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.settings import Settings
@@ -34,23 +35,24 @@ class Books:
     """The open store and what is written in it."""
 
     store: Store
-    ledger: Ledger
-    audit_log: AuditLog
+    records: Records
     orders: OrderService
     reconciler: Reconciler
     trail: Trail
     clock: Clock
 
     async def keep(self) -> None:
-        """Reconcile unknown orders and write the trail, until cancelled."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.reconciler.run)
-            group.start_soon(run_flusher, self.trail, self.audit_log, self.clock)
+        """Reconcile unknown orders and write the trail until cancelled, then close the store.
 
-    async def close(self) -> None:
-        """Write what is still in the trail, then close the store."""
-        await flush(self.trail, self.audit_log)
-        await self.store.close()
+        What is still in the trail then is written first, within the flusher's own bound.
+        """
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.reconciler.run)
+                group.start_soon(run_flusher, self.trail, self.records.audit_log, self.clock)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.store.close()
 
 
 def upgraded(found: Revisions, clock: Clock) -> AuditEvent:
@@ -79,8 +81,7 @@ async def open_books(
         if not found.ready:
             trail.note(upgraded(found, clock))
         books = _books(store, settings, bot=bot, market=market, trail=trail, work=work, clock=clock)
-        # SQLite is held by this process alone: whatever is in flight there is an earlier one's.
-        await books.reconciler.recover(0.0 if settings.embedded_store else None)
+        await books.reconciler.recover()
     except BaseException:
         with anyio.CancelScope(shield=True):
             await store.close()
@@ -100,7 +101,7 @@ def _books(
 ) -> Books:
     ledger = Ledger(store, clock)
     finder = FactFinder(
-        ledger, bot, market, clock, settings.freqtrade_url, settings.mode, settings.read_timeout_s
+        ledger, bot, market, clock, settings.bot, settings.mode, settings.read_timeout_s
     )
     submission = Submission(ledger, finder, bot, clock)
     reconciler = Reconciler(
@@ -108,11 +109,14 @@ def _books(
         ledger=ledger,
         bot=bot,
         clock=clock,
-        bot_name=settings.freqtrade_url,
-        orphaned_after_s=2 * settings.order_timeout_s + ORPHAN_MARGIN_S,
+        bot_name=settings.bot,
+        # SQLite is held by this process alone: what it does not carry, an earlier one left.
+        orphaned_after_s=0.0
+        if settings.embedded_store
+        else 2 * settings.order_timeout_s + ORPHAN_MARGIN_S,
         quiet_s=settings.quiet_s,
     )
     orders = OrderService(
-        ledger, submission, reconciler, work, bot_name=settings.freqtrade_url, mode=settings.mode
+        ledger, submission, reconciler, work, bot_name=settings.bot, mode=settings.mode
     )
-    return Books(store, ledger, AuditLog(store), orders, reconciler, trail, clock)
+    return Books(store, Records(ledger, AuditLog(store)), orders, reconciler, trail, clock)

@@ -79,7 +79,8 @@ def same_order(record: OrderRecord, trade: Trade) -> TradeOrder | None:
 
 def execution(trade: Trade, order: TradeOrder) -> Execution:
     """Return what the bot made of one of its orders."""
-    price = order.average_price or (trade.open_rate if order.side == "buy" else None)
+    opened_at = trade.open_rate if order.side == "buy" else None
+    price = (order.average_price or opened_at) if order.filled else None
     rate = trade.fee_rate
     fee = None if price is None or rate is None else order.filled * price * rate
     return Execution(trade.trade_id, order.order_id, order.amount, order.filled, price, fee)

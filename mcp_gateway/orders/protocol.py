@@ -40,6 +40,7 @@ _TABLE: Final[dict[tuple[State, Event], State]] = {
     (_S.SENT, _E.CONFIRM): _S.PLACED,
     (_S.SENT, _E.REJECT): _S.REJECTED,
     (_S.SENT, _E.LOSE): _S.UNKNOWN,
+    (_S.UNKNOWN, _E.NOT_SENT): _S.DENIED,
     (_S.UNKNOWN, _E.CONFIRM): _S.PLACED,
     (_S.UNKNOWN, _E.REJECT): _S.REJECTED,
     (_S.UNKNOWN, _E.GIVE_UP): _S.NEEDS_REVIEW,

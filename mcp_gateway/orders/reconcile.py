@@ -8,7 +8,7 @@ clean reads a bot cycle apart agree.
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from mcp_gateway.clock import Clock
@@ -23,8 +23,9 @@ from mcp_gateway.orders.steps import Origin
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.telemetry import logs, metrics
 
-# The bot retries an exchange for 18 s before it gives up (measured); three times that.
-QUIET_S: Final = 60.0
+# With an exchange that answers in eleven seconds, an order took effect 81 s after it was sent
+# (measured): the bot tries each of several calls again and again.
+QUIET_S: Final = 300.0
 CYCLE_S: Final = 6.0  # the bot's own loop runs every five seconds
 INTERVAL_S: Final = 2.0
 RECENT_TRADES: Final = 100
@@ -37,8 +38,9 @@ class Reconciler:
     """Brings every unsettled order of one bot to an outcome.
 
     Args:
-        orphaned_after_s: how long after its last step a row in flight is nobody's any more.
-        quiet_s: how long after the send an absence may count; scaled down by tests.
+        orphaned_after_s: how long after its last step a row in flight that another process may
+            carry is nobody's any more; 0 where this process alone holds the store.
+        quiet_s: how long an unknown order is watched before its absence may count.
     """
 
     submission: Submission
@@ -49,26 +51,29 @@ class Reconciler:
     orphaned_after_s: float
     quiet_s: float = QUIET_S
     cycle_s: float = CYCLE_S
-    _absent_since: dict[str, datetime] = field(default_factory=dict)
+    _watched_since: dict[str, float] = field(default_factory=dict)
+    _absent_since: dict[str, float] = field(default_factory=dict)
 
-    async def recover(self, orphaned_after_s: float | None = None) -> None:
-        """Take up what another process left behind; order tools wait for this at start.
+    async def recover(self) -> None:
+        """Take up what nobody carries any more; order tools wait for this at start.
 
         What never left is denied; what may have left is unknown.
-
-        Args:
-            orphaned_after_s: 0 at the start of a process that alone holds the store.
         """
-        after_s = self.orphaned_after_s if orphaned_after_s is None else orphaned_after_s
-        oldest = self.clock.now() - timedelta(seconds=after_s)
         for record in await self.ledger.unresolved(self.bot_name):
-            if record.updated_at > oldest:
+            if record.state is State.UNKNOWN or not self._is_orphan(record):
                 continue
             with suppress(Superseded):  # another gateway took it up
                 if record.state is State.SENT:
                     await self.submission.move(record, Event.LOSE, ORIGIN, code="interrupted")
-                elif record.state is not State.UNKNOWN:
+                else:
                     await self.submission.deny(record, ORIGIN, "interrupted")
+            self.submission.left.discard(record.order_id)
+
+    def _is_orphan(self, record: OrderRecord) -> bool:
+        if record.order_id in self.submission.running:
+            return False
+        grown_old = self.clock.now() - record.updated_at >= timedelta(seconds=self.orphaned_after_s)
+        return grown_old or record.order_id in self.submission.left
 
     async def run(self) -> None:
         """Work until cancelled; a bot or a store that is down is asked again."""
@@ -105,10 +110,10 @@ class Reconciler:
         except _TradeGone:
             return await self.submission.move(record, Event.GIVE_UP, ORIGIN, code="trade_gone")
         if execution is not None:
-            self._absent_since.pop(record.order_id, None)
+            self._forget(record)
             return await self.submission.confirm(record, execution, ORIGIN)
         if await self._absence_counts(record, before):
-            self._absent_since.pop(record.order_id, None)
+            self._forget(record)
             return await self.submission.reject(record, "not_executed", ORIGIN)
         return record
 
@@ -154,16 +159,23 @@ class Reconciler:
         return next((step.detail for step in history if step.state is State.SENT), {})
 
     async def _absence_counts(self, record: OrderRecord, before: Mapping[str, Any]) -> bool:
-        """Tell whether two clean reads a cycle apart agree, with the bot quiescent."""
-        now = self.clock.now()
+        """Tell whether two clean reads a cycle apart agree, with the bot quiescent.
+
+        Waits are counted on the monotonic clock, from this process's first look: a wall
+        clock that is set forward must not make an order look old.
+        """
+        now = self.clock.monotonic()
+        first_look = self._watched_since.setdefault(record.order_id, now)
         started, noted = (await self.bot.health()).started_at, before.get("bot_started_at")
         # Compared with its own earlier word: the bot's clock need not agree with ours.
         restarted = started is not None and noted is not None and started.isoformat() != noted
-        sent_at = record.sent_at or record.created_at
-        if not restarted and now - sent_at < timedelta(seconds=self.quiet_s):
+        if not restarted and now - first_look < self.quiet_s:
             return False
-        first = self._absent_since.setdefault(record.order_id, now)
-        return now - first >= timedelta(seconds=self.cycle_s)
+        return now - self._absent_since.setdefault(record.order_id, now) >= self.cycle_s
+
+    def _forget(self, record: OrderRecord) -> None:
+        self._watched_since.pop(record.order_id, None)
+        self._absent_since.pop(record.order_id, None)
 
 
 class _TradeGone(Exception):

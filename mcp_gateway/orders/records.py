@@ -1,9 +1,9 @@
 """What an operator asks of the records, whether a gateway runs or not: JSON-ready answers."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 from mcp_gateway.audit.events import AuditEvent
@@ -17,18 +17,12 @@ from mcp_gateway.orders.ledger import Ledger
 MOST_ROWS: Final = 1000
 
 
-class Records(Protocol):
-    """What is written in an open store."""
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What is written in an open store: the orders, and what happened."""
 
-    @property
-    def ledger(self) -> Ledger:
-        """The orders."""
-        ...
-
-    @property
-    def audit_log(self) -> AuditLog:
-        """What happened."""
-        ...
+    ledger: Ledger
+    audit_log: AuditLog
 
 
 async def list_orders(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -155,9 +155,16 @@ def _exit_rules(order: OrderRequest, facts: Facts) -> Iterator[Check]:
         "A sell closes what the same agent bought through this gateway.", value=order.pair,
     )  # fmt: skip
     if held is not None:
+        whole, step = is_full_exit(order.amount, held), held.lot_step
+        # Below a step the bot says yes and sells nothing.
+        yield _check(
+            "amount_below_step", whole or step is None or order.amount >= step,
+            "The amount must be at least one lot step.",
+            limit=None if step is None else canonical(step), value=canonical(order.amount),
+        )  # fmt: skip
         yield _check(
             "more_than_held",
-            order.amount <= held.amount or is_full_exit(order.amount, held),
+            order.amount <= held.amount or whole,
             "The amount must not exceed what is held.",
             limit=canonical(held.amount), value=canonical(order.amount),
         )  # fmt: skip

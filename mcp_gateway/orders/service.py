@@ -1,11 +1,12 @@
 """The orders of agents: at most one effect for one request_id, and an honest answer."""
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -13,7 +14,6 @@ from mcp_gateway.domain.orders import (
     OrderRecord,
     OrderRequest,
     Preview,
-    Side,
     State,
     fingerprint,
 )
@@ -33,6 +33,9 @@ from mcp_gateway.orders.steps import Origin, audit_event
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.telemetry import metrics
 
+TWIN_WAIT_S = 10.0  # for another gateway's first call with the same request_id
+TWIN_LOOK_S = 0.1
+IN_PROGRESS = {State.RECEIVED, State.RESERVED, State.SENT}
 LONGEST_WAIT_S = 30.0  # for the orders of others; then the order is denied, unsent
 
 
@@ -66,8 +69,9 @@ class OrderService:
         self._bot_name = bot_name
         self._mode = mode
         # Entries one after the other, for the bot checks its slots before it takes its lock.
-        # Exits have a lock of their own: an entry must never hold them up.
-        self._turn: Mapping[Side, anyio.Lock] = {"buy": anyio.Lock(), "sell": anyio.Lock()}
+        # Exits have locks of their own, one for each pair: nothing else must hold them up.
+        self._entry_turn = anyio.Lock()
+        self._exit_turns: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._running: dict[str, anyio.Event] = {}
 
     async def preview(self, admission: Admission, order: OrderRequest) -> Preview:
@@ -98,10 +102,13 @@ class OrderService:
             BotRejected: the bot refused; nothing happened.
             IdempotencyConflict: the request_id was used for another order.
             OutcomeUnknown: the bot did not answer; ask again by request_id.
+            QuotaExceeded: only exits are left to this caller for now.
             StoreUnavailable: the ledger does not answer; nothing was sent.
 
         Source: Freqtrade REST POST /forceenter, POST /forceexit.
         """
+        if admission.exits_only is not None and order.side == "buy":
+            raise admission.exits_only
         record = self._new_record(admission, order)
         origin = Origin.of(admission)
         known = await self._ledger.find(record.issuer, record.subject, order.request_id)
@@ -159,16 +166,23 @@ class OrderService:
         """Write the order down and take it to an outcome, unless its key is taken."""
         event = audit_event(record, State.RECEIVED, origin, self._clock)
         async with self._marked_running(record):
-            record, is_first = await self._ledger.receive(record, event)
+            with self._submission.carrying(record.order_id):
+                record, is_first = await self._ledger.receive(record, event)
+                if is_first:
+                    record = await self._in_turn(record, order, origin)
             if is_first:
-                record = await self._in_turn(record, order, origin)
                 metrics.orders_total.labels(record.side, protocol.outcome(record.state)).inc()
         return record, is_first
+
+    def _turn(self, record: OrderRecord) -> anyio.Lock:
+        if record.side == "buy":
+            return self._entry_turn
+        return self._exit_turns.setdefault(record.pair, anyio.Lock())
 
     async def _in_turn(
         self, record: OrderRecord, order: OrderRequest, origin: Origin
     ) -> OrderRecord:
-        turn = self._turn[record.side]
+        turn = self._turn(record)
         with anyio.move_on_after(LONGEST_WAIT_S) as wait:
             await turn.acquire()
         if wait.cancelled_caught:
@@ -198,7 +212,12 @@ class OrderService:
             raise IdempotencyConflict("This request_id was used for another order.")
         if (running := self._running.get(_key(record))) is not None:
             await running.wait()
-        return await self._latest(record)
+        latest = await self._latest(record)
+        with anyio.move_on_after(TWIN_WAIT_S):
+            while latest.state in IN_PROGRESS:  # another gateway carries it
+                await anyio.sleep(TWIN_LOOK_S)
+                latest = await self._latest(record)
+        return latest
 
     async def _latest(self, record: OrderRecord) -> OrderRecord:
         found = await self._ledger.find(record.issuer, record.subject, record.request_id)

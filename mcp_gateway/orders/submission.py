@@ -5,8 +5,8 @@ that tells how far the order came.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mcp_gateway.clock import Clock
@@ -38,12 +38,31 @@ _log = logs.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Takes orders from ``received`` to an outcome."""
+    """Takes orders from ``received`` to an outcome.
+
+    ``running`` holds the orders that are under way in this process, which recovery leaves
+    alone whatever the clock says; ``left`` those whose way ended without an outcome (the
+    store failed, the gateway stopped), which it takes up at once.
+    """
 
     ledger: Ledger
     finder: FactFinder
     bot: FreqtradeClient
     clock: Clock
+    running: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+
+    @contextlib.contextmanager
+    def carrying(self, order_id: str) -> Iterator[None]:
+        """Mark an order as under way for as long as the block lasts."""
+        self.running.add(order_id)
+        try:
+            yield
+        except BaseException:
+            self.left.add(order_id)
+            raise
+        finally:
+            self.running.discard(order_id)
 
     async def run(self, record: OrderRecord, order: OrderRequest, origin: Origin) -> OrderRecord:
         """Check the order, send it once and record what became of it."""
@@ -138,6 +157,8 @@ class Submission:
         leave = Exit(held.trade_id, amount, record.order_type, record.price)
 
         async def ask() -> tuple[Answer, marks.Execution | None]:
+            if (trouble := await self._moved_on(held)) is not None:
+                return trouble, None
             answer = await self.bot.exit(leave)
             if isinstance(answer, Accepted):
                 return answer, await self._sold(held, frozenset(before))
@@ -158,6 +179,23 @@ class Submission:
         except PlaceTaken:
             return await self.deny(record, origin, "bot_busy")
 
+    async def _moved_on(self, held: Trade) -> NotSent | None:
+        """Look at the trade again, now that no other exit of it can be on its way.
+
+        What was read before the place was taken may be older than another gateway's exit;
+        an order sized by it would sell too much, or be told another's numbers.
+        """
+        try:
+            trade = await self.bot.trade(held.trade_id)
+        except GatewayError as error:
+            return NotSent(error.code)
+        same = trade is not None and trade.is_open and trade.tag == held.tag
+        if trade is None or not same or trade.amount != held.amount:
+            return NotSent("position_changed")
+        if marks.exit_marks(trade) != marks.exit_marks(held):
+            return NotSent("position_changed")
+        return None
+
     async def _sold(self, held: Trade, before: frozenset[str]) -> marks.Execution | None:
         try:
             trade = await self.bot.trade(held.trade_id)
@@ -177,12 +215,18 @@ class Submission:
         try:
             answer, execution = await ask()
             self.finder.forget_positions()  # who trades sees the trade at once
-            return await self._outcome(sent, answer, execution, origin)
+            try:
+                return await self._outcome(sent, answer, execution, origin)
+            except Superseded:  # recovery took it for lost; what the bot said still counts
+                return await self._outcome(await self._now(sent), answer, execution, origin)
         except Exception as error:
             _log.exception("An order was sent and its outcome not recorded", order=sent.order_id)
             with contextlib.suppress(GatewayError, Superseded):
                 return await self.move(sent, Event.LOSE, origin, code="not_recorded")
             raise answers.unknown(sent) from error
+
+    async def _now(self, record: OrderRecord) -> OrderRecord:
+        return await self.ledger.by_id(record.order_id, None) or record
 
     async def _outcome(
         self,
@@ -192,16 +236,20 @@ class Submission:
         origin: Origin,
     ) -> OrderRecord:
         """Turn the bot's answer into the order's outcome."""
+        if protocol.is_final(sent.state):
+            return sent
         if execution is not None:
             return await self.confirm(sent, execution, origin)
         if isinstance(answer, NotSent):
-            changes = {"message": answers.denial_message("bot_unavailable")}
+            code = answer.code if answer.code == "position_changed" else "bot_unavailable"
             return await self.move(
-                sent, Event.NOT_SENT, origin, changes=changes, code="bot_unavailable",
-                detail={"cause": answer.code},
+                sent, Event.NOT_SENT, origin, code=code, detail={"cause": answer.code},
+                changes={"message": answers.denial_message(code)},
             )  # fmt: skip
         if isinstance(answer, Refused):
             return await self.reject(sent, answer.code, origin)
+        if sent.state is State.UNKNOWN:
+            return sent
         # No answer, or one that describes another trade than ours.
         cause = answer.code if isinstance(answer, Unanswered) else "mark_missing"
         return await self.move(sent, Event.LOSE, origin, code=cause)

@@ -6,7 +6,6 @@ A name that the predecessor had keeps its name; the gateway's own begin with
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -18,9 +17,10 @@ from pydantic_settings import (
 
 from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES, SCOPES
 from mcp_gateway.errors import ConfigurationError
+from mcp_gateway.settings import urls
 from mcp_gateway.settings.folders import default_data_dir
-from mcp_gateway.settings.names import ENV_FILE, readable, told, unknown_names
-from mcp_gateway.settings.safety import Purpose, is_loopback, unsafe
+from mcp_gateway.settings.names import ENV_FILE, by_environment, readable, told, unknown_names
+from mcp_gateway.settings.safety import Purpose, exposed, half_logins, is_loopback, weak_keys
 
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -35,7 +35,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=ENV_FILE, env_file_encoding="utf-8", extra="ignore", frozen=True,
         case_sensitive=True, env_ignore_empty=True, hide_input_in_errors=True,
-        populate_by_name=True,
     )  # fmt: skip
 
     # Secrets
@@ -65,12 +64,16 @@ class Settings(BaseSettings):
         ge=1, le=600,
     )  # fmt: skip
     quiet_s: float = _env(
-        "MCP_GATEWAY_QUIET_S",
-        60.0,
-        "How long after an unanswered order its absence at the bot may count, in seconds.",
-        ge=0,
-        le=3600,
-    )
+        "MCP_GATEWAY_QUIET_S", 300.0,
+        "How long an order without an answer is watched before its absence may count, in seconds.",
+        ge=0, le=3600,
+    )  # fmt: skip
+
+    bot: str = _env(
+        "MCP_GATEWAY_BOT", "freqtrade",
+        "Name of the bot in the ledger; a new one when FREQTRADE_URL points to another bot.",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+    )  # fmt: skip
 
     # Redis and PostgreSQL (none: memory and SQLite)
     redis_url_given: SecretStr | None = _env(
@@ -181,14 +184,7 @@ class Settings(BaseSettings):
     @field_validator("freqtrade_url", "public_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("an http:// or https:// URL")
-        if parts.username or parts.password:
-            raise ValueError("a URL without user and password in it")
-        return value.rstrip("/")
+        return None if value is None else urls.base(value)
 
     @property
     def base_url(self) -> str:
@@ -203,27 +199,19 @@ class Settings(BaseSettings):
             return self.redis_url_given.get_secret_value()
         if self.redis_host is None:
             return None
-        secret = self.redis_password.get_secret_value() if self.redis_password else ""
-        login = f":{quote(secret, safe='')}@" if secret else ""
-        return f"redis://{login}{self.redis_host}:{self.redis_port}/0"
+        return urls.redis(self.redis_host, self.redis_port, self.redis_password)
 
     @property
     def database_url(self) -> str:
         """The store as an SQLAlchemy URL: PostgreSQL where configured, else SQLite."""
         if self.database_url_given is not None:
-            url = self.database_url_given.get_secret_value()
-            scheme, _, rest = url.partition("://")
-            return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url
+            return urls.with_driver(self.database_url_given.get_secret_value())
         if self.postgres_host is None:
             return f"sqlite+aiosqlite:///{self.data_dir / 'gateway.sqlite'}"
-        secret = self.postgres_password.get_secret_value() if self.postgres_password else ""
-        login = quote(self.postgres_user, safe="") + (
-            f":{quote(secret, safe='')}" if secret else ""
-        )
-        return (
-            f"postgresql+psycopg://{login}@{self.postgres_host}:{self.postgres_port}"
-            f"/{self.postgres_db}"
-        )
+        return urls.postgres(
+            self.postgres_host, self.postgres_port, self.postgres_user,
+            self.postgres_password, self.postgres_db,
+        )  # fmt: skip
 
     @property
     def embedded_store(self) -> bool:
@@ -253,13 +241,13 @@ class Settings(BaseSettings):
         faults = unknown_names(cls)
         settings: Settings | None = None
         try:
-            settings = cls(**overrides)
+            settings = cls(**by_environment(cls, overrides))
         except ValidationError as error:
-            faults += told(cls, error)
+            faults += told(error)
         if settings is None:
             # The cross-checks still look at what could be read, so that all is told at once.
             settings = cls.model_construct(**readable(cls, overrides))
-        faults += unsafe(settings, purpose)
+        faults += settings.unsafe(purpose)
         if faults:
             raise ConfigurationError(list(dict.fromkeys(faults)))
         return settings
@@ -274,9 +262,24 @@ class Settings(BaseSettings):
             ConfigurationError: a value is invalid.
         """
         try:
-            return _Apart(**values)
+            return _Apart(**by_environment(cls, values))
         except ValidationError as error:
-            raise ConfigurationError(told(cls, error)) from None
+            raise ConfigurationError(told(error)) from None
+
+    def unsafe(self, purpose: Purpose) -> list[str]:
+        """Return the combinations that would be unsafe, or could not work, for ``purpose``."""
+        faults = weak_keys(self.jwt_secret, self.hmac_secret, self.subject)
+        faults += half_logins(
+            self.freqtrade_username, self.freqtrade_password,
+            self.postgres_host, self.postgres_password,
+        )  # fmt: skip
+        if purpose == "serve":
+            if self.jwt_secret is None:
+                faults.append("JWT_SECRET: serving HTTP needs tokens (openssl rand -hex 32)")
+            faults += exposed(self.host, self.allowed_hosts, self.allowed_origins)
+        if purpose == "stdio" and self.token and self.jwt_secret is None:
+            faults.append("JWT_SECRET: needed to check MCP_GATEWAY_TOKEN")
+        return faults
 
 
 class _Apart(Settings):

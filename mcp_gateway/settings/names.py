@@ -24,14 +24,25 @@ def known_names(model: Model) -> dict[str, str]:
     return {environment_name(model, field): field for field in model.model_fields}
 
 
-def told(model: Model, error: ValidationError) -> list[str]:
-    """Return one line for each field that is wrong, the variable's name first."""
-    return [_fault(model, item) for item in error.errors(include_url=False)]
+def by_environment(model: Model, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of fields under the only names by which the model can be filled.
+
+    A field answers to its environment variable alone: were it filled by its own name too, a
+    variable ``port`` in the environment would be read as well.
+
+    Raises:
+        KeyError: the model has no such field.
+    """
+    return {environment_name(model, field): value for field, value in values.items()}
 
 
-def _fault(model: Model, item: Any) -> str:
-    location = str(item["loc"][0]) if item["loc"] else "settings"
-    name = environment_name(model, location) if location in model.model_fields else location
+def told(error: ValidationError) -> list[str]:
+    """Return one line for each variable that is wrong, its name first."""
+    return [_fault(item) for item in error.errors(include_url=False)]
+
+
+def _fault(item: Any) -> str:
+    name = item["loc"][0] if item["loc"] else "settings"
     return f"{name}: {item['msg'].removeprefix('Value error, ')}"
 
 

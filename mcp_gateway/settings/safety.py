@@ -1,48 +1,54 @@
-"""Combinations of settings that would be unsafe, or could not work: refused before a start."""
+"""Values that would be unsafe together, or could not work: refused before a start."""
 
 import ipaddress
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-if TYPE_CHECKING:  # the model imports this module
-    from mcp_gateway.settings.model import Settings
+from pydantic import SecretStr
 
 SHORTEST_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
 Purpose = Literal["serve", "stdio", "command"]
 
 
-def unsafe(settings: "Settings", purpose: Purpose) -> list[str]:
-    """Return the combinations that would be unsafe, or could not work."""
+def weak_keys(
+    jwt_secret: SecretStr | None, hmac_secret: SecretStr | None, subject: str | None
+) -> list[str]:
+    """Return what is wrong with the two keys: too short, the same, or of nobody."""
     faults = []
-    for name, secret in (
-        ("JWT_SECRET", settings.jwt_secret),
-        ("HMAC_SECRET", settings.hmac_secret),
-    ):
+    for name, secret in (("JWT_SECRET", jwt_secret), ("HMAC_SECRET", hmac_secret)):
         if secret and len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES:
             faults.append(f"{name}: at least {SHORTEST_SECRET_BYTES} bytes (openssl rand -hex 32)")
-    if settings.jwt_secret and settings.hmac_secret == settings.jwt_secret:
+    if jwt_secret and hmac_secret == jwt_secret:
         faults.append("HMAC_SECRET: must differ from JWT_SECRET")
-    if settings.hmac_secret and not settings.subject:
+    if hmac_secret and not subject:
         faults.append("MCP_GATEWAY_SUBJECT: HMAC_SECRET needs it, to know whose key it is")
-    if bool(settings.freqtrade_username) != bool(settings.freqtrade_password):
-        faults.append("FREQTRADE_PASSWORD: user name and password go together")
-    if settings.postgres_host and not settings.postgres_password:
-        faults.append("POSTGRES_PASSWORD: missing beside POSTGRES_HOST")
-    if purpose == "serve":
-        faults += _unsafe_to_serve(settings)
-    if purpose == "stdio" and settings.token and not settings.jwt_secret:
-        faults.append("JWT_SECRET: needed to check MCP_GATEWAY_TOKEN")
     return faults
 
 
-def _unsafe_to_serve(settings: "Settings") -> list[str]:
+def half_logins(
+    freqtrade_username: str | None,
+    freqtrade_password: SecretStr | None,
+    postgres_host: str | None,
+    postgres_password: SecretStr | None,
+) -> list[str]:
+    """Return the passwords that are missing beside what they belong to, or stand alone."""
     faults = []
-    if settings.jwt_secret is None:
-        faults.append("JWT_SECRET: serving HTTP needs tokens; set it (openssl rand -hex 32)")
-    if not settings.on_loopback:
-        if not settings.allowed_hosts:
-            faults.append("MCP_GATEWAY_ALLOWED_HOSTS: needed to listen beyond loopback")
-        if not settings.allowed_origins:
-            faults.append("MCP_GATEWAY_ALLOWED_ORIGINS: needed to listen beyond loopback")
+    if bool(freqtrade_username) != bool(freqtrade_password):
+        faults.append("FREQTRADE_PASSWORD: user name and password go together")
+    if postgres_host and not postgres_password:
+        faults.append("POSTGRES_PASSWORD: missing beside POSTGRES_HOST")
+    return faults
+
+
+def exposed(host: str, allowed_hosts: Sequence[str], allowed_origins: Sequence[str]) -> list[str]:
+    """Return what must be named before anything but this machine may connect."""
+    if is_loopback(host):
+        return []
+    faults = []
+    if not allowed_hosts:
+        faults.append("MCP_GATEWAY_ALLOWED_HOSTS: needed to listen beyond loopback")
+    if not allowed_origins:
+        faults.append("MCP_GATEWAY_ALLOWED_ORIGINS: needed to listen beyond loopback")
     return faults
 
 

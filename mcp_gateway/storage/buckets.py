@@ -17,7 +17,7 @@ class Bucket:
 
     Args:
         key: whose limit it is; differs from its neighbours' in one ``take``.
-        cost: units that this call spends, at most ``burst``.
+        cost: units that this call spends, at most ``burst``; 0 only looks.
     """
 
     key: str
@@ -26,7 +26,7 @@ class Bucket:
     cost: int = 1
 
     def __post_init__(self) -> None:
-        if self.per_minute < 1 or not 1 <= self.cost <= self.burst:
+        if self.per_minute < 1 or not 0 <= self.cost <= self.burst:
             raise ValueError("a bucket needs a rate, and a burst that covers its cost")
 
     @property
@@ -77,7 +77,7 @@ def decide(
     wait_us = after[slowest.key] - _most_us(slowest)
     if wait_us > 0:
         return Taken(False, _left(buckets, ahead), wait_us / 1e6, slowest.key), {}
-    kept = {key: now_us + spent_us for key, spent_us in after.items()}
+    kept = {one.key: now_us + after[one.key] for one in buckets if one.cost}
     return Taken(True, _left(buckets, after), 0.0, None), kept
 
 

@@ -83,7 +83,7 @@ class MemoryKeyValue:
         """
         ensure_distinct(buckets)
         now_us = int(self._clock.monotonic() * 1e6)
-        new = sum(bucket.key not in self._arrivals for bucket in buckets)
+        new = sum(bucket.key not in self._arrivals for bucket in buckets if bucket.cost)
         if new and len(self._arrivals) + new > self._most_buckets:
             self._make_room(now_us, new)
         taken, kept = decide(buckets, self._arrivals, now_us)

@@ -43,7 +43,7 @@ local spent, left = exceeded == 0 and after or ahead, math.huge
 for i = 1, #KEYS do
   local interval, burst = tonumber(ARGV[3*i-2]), tonumber(ARGV[3*i-1])
   left = math.min(left, math.floor((interval * burst - spent[i]) / interval))
-  if exceeded == 0 then
+  if exceeded == 0 and tonumber(ARGV[3*i]) > 0 then
     local lifetime = math.ceil(after[i] / 1000) + 60000
     redis.call('SET', KEYS[i], string.format('%.0f', now + after[i]), 'PX', lifetime)
   end

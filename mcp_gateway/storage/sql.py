@@ -25,7 +25,7 @@ from mcp_gateway.storage.revisions import (
 )
 from mcp_gateway.storage.trouble import unavailable
 
-__all__ = ["Revisions", "Store", "check", "upgrade"]
+__all__ = ["Revisions", "Store", "check"]
 
 
 class Store:
@@ -156,23 +156,6 @@ class Store:
             raise
         except SQLAlchemyError as error:
             raise unavailable(self.name, error) from error
-
-
-async def upgrade(url: str, *, data_dir: Path) -> Revisions:
-    """Bring a database to the schema this program needs, in one transaction.
-
-    Returns:
-        What was found before.
-
-    Raises:
-        ConfigurationError: as for Store.
-        StoreUnavailable: as for ``Store.open``, but never ``schema_outdated``.
-    """
-    store = Store(url, data_dir=data_dir)
-    try:
-        return await store.open(migrates=True)
-    finally:
-        await store.close()
 
 
 async def check(url: str) -> Revisions:

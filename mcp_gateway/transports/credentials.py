@@ -1,8 +1,10 @@
 """What a caller showed: the bearer token of a request, and who is calling just now."""
 
 import re
+import uuid
 from collections.abc import Iterable
 from contextvars import ContextVar
+from dataclasses import replace
 
 from mcp_gateway.domain.principals import Credentials
 from mcp_gateway.errors import NotAuthenticated
@@ -12,6 +14,14 @@ caller: ContextVar[Credentials] = ContextVar("caller")
 
 # RFC 6750 section 2.1 (b64token). The scheme alone is without regard to case (RFC 9110, 11.1).
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)\Z")
+
+
+def shown() -> Credentials:
+    """Return what the present caller showed; a stdio connection gets a new id for each call."""
+    credentials = caller.get()
+    if credentials.channel == "stdio":
+        return replace(credentials, call_id=uuid.uuid4().hex)
+    return credentials
 
 
 def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -1,11 +1,12 @@
 """The one door of the HTTP face, before MCP and REST alike; it knows bytes, no operation.
 
-In this order: host and origin, route and method, size of the headers, media type, the body
-within its bounds, the token, the signature over the raw bytes, one strict parse. What passes
+In this order: host and origin, route, size of the headers, a browser's question before a call,
+method, media type, the body within its bounds, the token, the signature over the raw bytes, one strict parse. What passes
 goes on with its ``caller`` set; what does not is refused in the caller's language.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -23,30 +24,28 @@ from mcp_gateway.errors import (
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import logs, metrics
 from mcp_gateway.transports import body as bodies
-from mcp_gateway.transports import refusals
+from mcp_gateway.transports import cors, refusals
 from mcp_gateway.transports.credentials import bearer, caller
 from mcp_gateway.transports.hosts import Hosts
-from mcp_gateway.transports.places import MCP, Place, Places
 from mcp_gateway.transports.requests import (
     JSON,
-    Answer,
     ASGIApp,
     Message,
     Receive,
-    Request,
     Scope,
     Send,
 )
-from mcp_gateway.transports.signing import Judge
+from mcp_gateway.transports.routes import MCP, Route, find, table
+from mcp_gateway.transports.signing import judged
 from mcp_gateway.transports.visit import Visit
 
 log = logs.get(__name__)
 
 BODY_DEADLINE_S = 10.0
-LARGEST_HEAD_BYTES = 32_768  # a token may have 8 KiB; a signature takes one
+# A token may have 8 KiB, a signature takes one. Beyond this a 431 says so in the caller's
+# language; a head of twice that size never gets here, ``bounds`` cuts it off on the wire.
+TOLD_HEAD_BYTES = 32_768
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-
-Rest = Callable[[Request, Credentials], Awaitable[Answer]]
 
 
 class Door:
@@ -54,9 +53,7 @@ class Door:
 
     Args:
         mcp: the MCP SDK's app, asked for /mcp.
-        rest: answers every other place of the table.
-        places: the table itself.
-        judge: what a request's signature proves.
+        routes: every other route, each with what answers it.
     """
 
     def __init__(
@@ -64,18 +61,14 @@ class Door:
         gateway: Gateway,
         *,
         mcp: ASGIApp,
-        rest: Rest,
-        places: Places,
-        judge: Judge,
+        routes: Iterable[Route],
         body_deadline_s: float = BODY_DEADLINE_S,
     ) -> None:
         self._gateway = gateway
         self._settings = gateway.settings
         self._hosts = Hosts(gateway.settings)
         self._mcp = mcp
-        self._rest = rest
-        self._places = places
-        self._judge = judge
+        self._routes = table([MCP, *routes])
         self._body_deadline_s = body_deadline_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,69 +99,83 @@ class Door:
             await self._refuse(visit, failure, receive)
 
     async def _pass(self, visit: Visit, scope: Scope, receive: Receive) -> None:
-        place = self._place(visit)
-        kind = ""
-        if visit.method == "POST":
-            kind = bodies.media_type(visit.headers, place.media_types)
-            visit.body = await bodies.read(
-                visit.headers, receive,
-                limit_bytes=self._settings.max_body_bytes, deadline_s=self._body_deadline_s,
-            )  # fmt: skip
-        credentials = self._credentials(visit, place)
-        document = bodies.parse(visit.body or b"") if kind == JSON else None
+        methods = self._enter(visit)
+        if visit.origin is not None and visit.method == "OPTIONS":
+            told = cors.preflight(visit.headers)
+            if told is not None:
+                await visit.answer(told)
+                return
+        if (route := methods.get(visit.method)) is None:
+            raise MethodNotAllowed(
+                "The route knows no such method.", detail={"allow": list(methods)}
+            )
+        kind = await self._read(visit, route, receive)
+        credentials, principal = self._credentials(visit, route)
+        document = await self._document(visit, kind, credentials, principal)
         token = caller.set(credentials)
         try:
-            if place is MCP:
+            if route.handler is None:
                 inner = {**scope, "headers": list(visit.headers)}
                 await self._mcp(inner, _replayed(visit.body or b"", receive), visit.reply)
             else:
-                await visit.answer(await self._rest(visit.request(document), credentials))
+                request = visit.request(document)
+                await visit.answer(await route.handler(self._gateway, request, credentials))
         finally:
             caller.reset(token)
 
-    def _place(self, visit: Visit) -> Place:
-        """Find the place, and check all that stands before the body: host, method, size."""
-        found = self._places.find(visit.path)
-        if found is not None:
-            visit.place, visit.variables = found
-        if not (visit.place and visit.place.probe):
-            self._hosts.check(visit.headers)
-        if visit.place is None:
+    def _enter(self, visit: Visit) -> Mapping[str, Route]:
+        """Find the routes at the path, and check host, origin and the size of the head."""
+        methods, visit.variables = find(self._routes, visit.path)
+        visit.route = methods.get(visit.method, next(iter(methods.values()), None))
+        if not (visit.route and visit.route.probe):
+            visit.origin = self._hosts.check(visit.headers)
+        if not methods:
             raise NotFound(
                 "There is no such route.", code="route_unknown", hint="Read /openapi.json."
             )
-        if visit.method not in visit.place.methods:
-            raise MethodNotAllowed(
-                "The route knows no such method.", detail={"allow": list(visit.place.methods)}
-            )
-        if sum(len(name) + len(value) for name, value in visit.headers) > LARGEST_HEAD_BYTES:
-            raise HeadersTooLarge(f"The headers are larger than {LARGEST_HEAD_BYTES} bytes.")
-        return visit.place
+        if sum(len(name) + len(value) for name, value in visit.headers) > TOLD_HEAD_BYTES:
+            raise HeadersTooLarge(f"The headers are larger than {TOLD_HEAD_BYTES} bytes.")
+        return methods
 
-    def _credentials(self, visit: Visit, place: Place) -> Credentials:
-        """Collect what the caller shows, and at guarded places believe only a valid token."""
-        channel: Channel = "http" if place is MCP else "rest"
-        missing = Unsigned("signature_missing")
-        if place.guard == "open":
-            return Credentials(channel, None, missing, visit.call_id)
-        shown = Credentials(channel, bearer(visit.headers), missing, visit.call_id)
-        principal = self._known(shown)
-        visit.user = principal.subject
-        if not place.signable:
-            return shown
-        evidence = self._judge.judge(
-            visit.method, visit.path, visit.query, visit.headers, visit.body or b"",
-            plain=place is not MCP,
+    async def _read(self, visit: Visit, route: Route, receive: Receive) -> str:
+        """Take the body of a POST, within its bounds; return its media type."""
+        if visit.method != "POST":
+            return ""
+        kind = bodies.media_type(visit.headers, route.media_types)
+        visit.body = await bodies.read(
+            visit.headers, receive,
+            limit_bytes=self._settings.max_body_bytes, deadline_s=self._body_deadline_s,
         )  # fmt: skip
-        return Credentials(channel, shown.token, evidence, visit.call_id)
+        return kind
 
-    def _known(self, shown: Credentials) -> Principal:
+    def _credentials(self, visit: Visit, route: Route) -> tuple[Credentials, Principal | None]:
+        """Collect what the caller shows, and at guarded routes believe only a valid token."""
+        channel: Channel = "http" if route is MCP else "rest"
+        missing = Unsigned("signature_missing")
+        if not route.guarded:
+            return Credentials(channel, None, missing, visit.call_id), None
+        shown = Credentials(channel, bearer(visit.headers), missing, visit.call_id)
         if shown.token is None:
             raise NotAuthenticated("No token was sent.")
         principal = self._gateway.gate.authenticate(shown)
-        if not principal.scopes:
-            raise NotPermitted("The token allows nothing.", detail={"scope": ""})
-        return principal
+        visit.user = principal.subject
+        if not route.signable:
+            return shown, principal
+        evidence = judged(self._gateway, visit, plain=route is not MCP)
+        return replace(shown, evidence=evidence), principal
+
+    async def _document(
+        self, visit: Visit, kind: str, credentials: Credentials, principal: Principal | None
+    ) -> dict[str, Any] | None:
+        """Parse a JSON body; from here on a known caller's refusal is written down."""
+        try:
+            if principal is not None and not principal.scopes:
+                raise NotPermitted("The token allows nothing.", detail={"scope": ""})
+            return bodies.parse(visit.body or b"") if kind == JSON else None
+        except GatewayError as refusal:
+            if principal is not None:
+                await self._gateway.gate.note_refusal(principal, credentials, refusal)
+            raise
 
     async def _refuse(self, visit: Visit, error: GatewayError, receive: Receive) -> None:
         told: dict[str, Any] = {"base_url": self._settings.base_url, "call_id": visit.call_id}
@@ -182,12 +189,12 @@ class Door:
         log.debug("Refused", code=error.code)
 
     def _record(self, visit: Visit, elapsed_s: float) -> None:
-        path = visit.place.path if visit.place else "other"
+        path = visit.route.path if visit.route else "other"
         method = visit.method if visit.method in _METHODS else "OTHER"
         status = visit.status or 499  # hung up before anything was answered
         metrics.http_requests_total.labels(method, path, str(status)).inc()
         metrics.http_request_duration_seconds.labels(method, path).observe(elapsed_s)
-        write = log.debug if visit.place and visit.place.probe else log.info
+        write = log.debug if visit.route and visit.route.probe else log.info
         write(
             "Request answered",
             method=method, path=path, status=status, user=visit.user,

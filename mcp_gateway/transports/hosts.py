@@ -26,8 +26,11 @@ class Hosts:
             self._hosts.add(public.netloc.lower())
             self._origins.add(f"{public.scheme}://{public.netloc}".lower())
 
-    def check(self, headers: Headers) -> None:
+    def check(self, headers: Headers) -> str | None:
         """Refuse a request that was meant for another name, or comes from a foreign page.
+
+        Returns:
+            The origin of the page that calls; None where it is no page.
 
         Raises:
             HostNotAllowed: the Host header is missing, doubled, or names another place.
@@ -47,6 +50,7 @@ class Hosts:
                 code="origin_not_allowed",
                 hint="List the origin in MCP_GATEWAY_ALLOWED_ORIGINS.",
             )
+        return origin
 
     def _knows(self, host: str) -> bool:
         match = _HOST.match(host.lower())

@@ -22,7 +22,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from mcp_gateway.access.clients import Clients
 from mcp_gateway.clock import Clock
-from mcp_gateway.errors import GatewayError
+from mcp_gateway.errors import GatewayError, failures_in
 from mcp_gateway.gateway import open_gateway
 from mcp_gateway.settings import Settings
 from mcp_gateway.telemetry import logs
@@ -30,10 +30,9 @@ from mcp_gateway.transports.bounds import BoundedProtocol
 from mcp_gateway.transports.control import Verbs, control_socket
 from mcp_gateway.transports.door import Door
 from mcp_gateway.transports.mcp.server import GatedServer
-from mcp_gateway.transports.places import MCP, Places
 from mcp_gateway.transports.requests import ASGIApp, Receive, Scope, Send
-from mcp_gateway.transports.rest.routes import Rest
-from mcp_gateway.transports.signing import Judge
+from mcp_gateway.transports.rest.routes import rest_routes
+from mcp_gateway.transports.routes import MCP
 
 GRACE_S: Final = 10  # for answers under way when the server stops; orders drain after it
 # Longer than clients keep an idle connection (httpx: 5 s, load balancers: 60 s), so that it is
@@ -83,9 +82,7 @@ async def open_app(
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
         await stack.enter_async_context(server.session_manager.run())
-        rest = Rest(gateway, clients)
-        judge = Judge(settings, gateway.gate.keyring, gateway.clock)
-        yield Door(gateway, mcp=mcp, rest=rest, places=Places([MCP, *rest.places]), judge=judge)
+        yield Door(gateway, mcp=mcp, routes=rest_routes(settings, clients))
 
 
 class Lifespan:
@@ -113,8 +110,9 @@ class Lifespan:
                 phase = "shutdown"
                 await receive()
         except Exception as error:
-            self.failure = _plain(error)
-            if not isinstance(self.failure, GatewayError):  # those are told by whoever called serve
+            self.failure = next(failures_in(error))
+            # Ours are told by whoever called serve; a bug must not hide beside one of them.
+            if not all(isinstance(one, GatewayError) for one in failures_in(error)):
                 log.exception("The gateway failed", phase=phase)
             await send({"type": f"lifespan.{phase}.failed"})
             self.when_lost()  # a server without its gateway would answer nonsense
@@ -243,10 +241,3 @@ def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
         code="listen_failed",
         hint="Check MCP_GATEWAY_HOST and MCP_GATEWAY_PORT.",
     )
-
-
-def _plain(error: Exception) -> Exception:
-    """Return the one failure in the groups that task groups wrap around it."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -50,14 +50,10 @@ class Answer:
 class Request:
     """A request that has passed the door: bounded, parsed once, its caller known.
 
-    ``path`` is the raw path, ``template`` the route that it fits, ``variables`` what that
-    captured; ``document`` is the JSON body (numbers with a fraction as Decimal), None where
-    there is none.
+    ``variables`` is what the route's template captured of the path; ``document`` the JSON body
+    (numbers with a fraction as Decimal), None where there is none.
     """
 
-    method: str
-    path: str
-    template: str
     query: str
     headers: Headers
     call_id: str

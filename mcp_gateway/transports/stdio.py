@@ -5,22 +5,27 @@ The SDK claims standard output for the protocol; logs go to standard error.
 
 import os
 import signal
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import anyio
 
 from mcp_gateway.domain.principals import Credentials, Unsigned
 from mcp_gateway.gateway import Absence, Gateway, open_gateway
 from mcp_gateway.settings import Settings
+from mcp_gateway.transports.control import Verbs, control_socket
 from mcp_gateway.transports.credentials import caller
 from mcp_gateway.transports.mcp.server import GatedServer
 
 STORE_AFTER_S = 3.0  # the tool list comes first; then recovery should not wait for an order
 
 
-async def serve_stdio(settings: Settings, *, absence: Absence | None = None) -> None:
+async def serve_stdio(
+    settings: Settings, *, verbs: Verbs | None = None, absence: Absence | None = None
+) -> None:
     """Serve one client on standard input and output until it closes, or SIGTERM comes.
 
     Args:
+        verbs: what the control socket answers; None opens no socket.
         absence: says why the bot can't be reached, for whoever is starting it.
 
     Raises:
@@ -35,14 +40,21 @@ async def serve_stdio(settings: Settings, *, absence: Absence | None = None) -> 
             call_id="stdio",
         )
     )
-    async with (
-        open_gateway(settings, store_after_s=STORE_AFTER_S, absence=absence) as gateway,
-        anyio.create_task_group() as group,
-    ):
-        gateway.gate.authenticate(caller.get())  # a bad token is told now, not at every call
-        group.start_soon(_leave_on_signal, gateway)
-        await GatedServer(gateway).run_stdio_async()
+    # A client closes the input first and sends SIGTERM soon after: signals are listened to
+    # until the last order has arrived.
+    async with anyio.create_task_group() as group:
+        async with open_gateway(settings, store_after_s=STORE_AFTER_S, absence=absence) as gateway:
+            gateway.gate.authenticate(caller.get())  # a bad token is told now, not at every call
+            group.start_soon(_leave_on_signal, gateway)
+            async with _controlled(gateway, verbs):
+                await GatedServer(gateway).run_stdio_async()
         group.cancel_scope.cancel()
+
+
+def _controlled(gateway: Gateway, verbs: Verbs | None) -> AbstractAsyncContextManager[None]:
+    if verbs is None:
+        return nullcontext()
+    return control_socket(gateway, verbs, gateway.settings.control_socket)
 
 
 async def _leave_on_signal(gateway: Gateway) -> None:

@@ -3,13 +3,14 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import anyio
 
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.transports import body as bodies
-from mcp_gateway.transports.places import Place
+from mcp_gateway.transports import cors
 from mcp_gateway.transports.requests import (
     Answer,
     Headers,
@@ -20,6 +21,7 @@ from mcp_gateway.transports.requests import (
     Send,
     stripped,
 )
+from mcp_gateway.transports.routes import Route
 
 LINGER_S = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -34,7 +36,10 @@ _EVERYWHERE = (
 
 @dataclass(slots=True)
 class Visit:
-    """What is known of one request so far; a refusal at any point can tell as much."""
+    """What is known of one request so far; a refusal at any point can tell as much.
+
+    ``route`` is the one at its path, of another method where there is none for this one.
+    """
 
     method: str
     path: str
@@ -42,9 +47,10 @@ class Visit:
     headers: Headers
     send: Send
     call_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    place: Place | None = None
+    route: Route | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    origin: str | None = None
     user: str | None = None
     status: int = 0
 
@@ -62,9 +68,6 @@ class Visit:
     def request(self, document: Any) -> Request:
         """Return the request as the rooms behind the door see it."""
         return Request(
-            method=self.method,
-            path=self.path,
-            template=self.place.path if self.place else self.path,
             query=self.query,
             headers=self.headers,
             call_id=self.call_id,
@@ -91,6 +94,8 @@ class Visit:
             self.status = message["status"]
             present = {name.lower() for name, _ in message.get("headers", ())}
             added = [pair for pair in _EVERYWHERE if pair[0] not in present]
+            if self.origin is not None:
+                added += cors.readable_by(self.origin)
             message = {**message, "headers": [*message.get("headers", ()), *added]}
         await self.send(message)
 
@@ -102,9 +107,17 @@ class Visit:
                 for a moment before the connection ends: a connection that ends on unread
                 bytes is reset, and the caller would never see the answer.
         """
+        # RFC 9110 section 8.6: a 204 has no content, and tells no length of it.
+        content = (
+            []
+            if answer.status == HTTPStatus.NO_CONTENT
+            else [
+                (b"content-type", answer.media_type.encode()),
+                (b"content-length", str(len(answer.body)).encode()),
+            ]
+        )
         headers = [
-            (b"content-type", answer.media_type.encode()),
-            (b"content-length", str(len(answer.body)).encode()),
+            *content,
             *((name.encode(), value.encode("latin-1")) for name, value in answer.headers),
             *([(b"connection", b"close")] if unread else []),
         ]

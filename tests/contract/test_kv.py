@@ -156,6 +156,14 @@ async def test_a_costly_call_spends_its_cost(kv: KeyValue, key: str) -> None:
     assert (await kv.take([Bucket(key, per_minute=1, burst=5, cost=1)])).allowed
 
 
+async def test_a_look_spends_nothing(kv: KeyValue, key: str) -> None:
+    """A cost of nothing tells what is left, of an unused bucket and of an empty one."""
+    look, bucket = (Bucket(key, per_minute=1, burst=2, cost=cost) for cost in (0, 1))
+    assert [(await kv.take([look])).remaining for _ in range(3)] == [2, 2, 2]
+    assert [(await kv.take([bucket])).allowed for _ in range(3)] == [True, True, False]
+    assert (await kv.take([look])).remaining == 0
+
+
 async def test_one_exceeded_limit_spends_none_of_the_others(kv: KeyValue, key: str) -> None:
     """Several limits are taken all or nothing."""
     mine, everybody = Bucket(f"{key}:me", 1, 1), Bucket(f"{key}:all", 1, 2)

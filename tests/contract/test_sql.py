@@ -19,8 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from mcp_gateway.errors import ConfigurationError, StoreUnavailable
 from mcp_gateway.storage.engines import WAL_IS_SAFE
 from mcp_gateway.storage.schema import REVISION, REVISIONS, metadata
-from mcp_gateway.storage.sql import Revisions, Store, check, upgrade
+from mcp_gateway.storage.sql import Revisions, Store, check
 from tests.support.servers import Child
+from tests.support.upgrade import upgrade
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 

@@ -13,7 +13,7 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.domain.operations import TOOLS
 from mcp_gateway.domain.orders import State
 from tests.support.gateway import JWT_SECRET, TRADER_SCOPES
-from tests.support.pipe import Pipe, piped
+from tests.support.pipe import PATIENCE_S, Pipe, piped
 from tests.support.processes import Ends, descendants, environment, run, serving
 from tests.support.records import order_shown
 from tests.support.standin import StandIn, stand_in
@@ -21,6 +21,7 @@ from tests.support.tokens import forge
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
+LOOK_S = 0.05
 SCOPES = " ".join(TRADER_SCOPES)
 ORDER = {"pair": "BTC/USDT", "side": "buy", "amount": "1", "order_type": "market"}
 
@@ -126,16 +127,70 @@ async def test_the_end_of_stdin_ends_the_server_and_keeps_the_order(tmp_path: Pa
     assert shown["state"] == State.PLACED
 
 
+async def test_a_signal_after_the_end_of_stdin_cuts_no_order_off(tmp_path: Path) -> None:
+    """MCP, lifecycle, shutdown: a client closes stdin, waits a little, then sends SIGTERM."""
+    async with stand_in() as bot:
+        env = trader(tmp_path, FREQTRADE_URL=bot.url)
+        async with piped("stdio", folder=tmp_path, env=env) as pipe:
+            await pipe.shake_hands()
+            request_id = await sent_order(pipe, bot)
+            control = tmp_path / "data/control.sock"
+            assert control.exists()
+            await pipe.hang_up()
+            with anyio.fail_after(PATIENCE_S):
+                while control.exists():  # the server ends it as soon as it sees the end
+                    await Clock().sleep(LOOK_S)
+            pipe.process.send_signal(signal.SIGTERM)
+            bot.bot.release.set()
+            assert await pipe.wait() == 0
+        assert len(bot.bot.posts) == 1
+    shown = await order_shown(tmp_path / "data", request_id)
+    assert shown["state"] == State.PLACED
+
+
+async def test_the_operator_s_commands_reach_a_running_server(tmp_path: Path) -> None:
+    """It holds the store, so `orders`, `audit` and `token` ask it, as they ask `serve`."""
+    async with stand_in() as bot:
+        env = trader(tmp_path, FREQTRADE_URL=bot.url)
+        async with piped("stdio", folder=tmp_path, env=env) as pipe:
+            await pipe.shake_hands()
+            request_id = str(uuid.uuid4())
+            placed = await pipe.call("create_order", **ORDER, request_id=request_id)
+            assert placed["outcome"] == "placed"
+            [listed] = await told(tmp_path, env, "orders", "list", "--json")
+            assert (listed["request_id"], listed["state"]) == (request_id, State.PLACED)
+            issued = await anyio.to_thread.run_sync(
+                lambda: run("token", "--subject", "signal-agent", folder=tmp_path, env=env)
+            )
+            assert (issued.returncode, issued.stdout.count(".")) == (0, 2), issued.stderr
+            last = await told(tmp_path, env, "audit", "tail", "--limit", "1", "--json")
+            assert (last["event"], last["subject"]) == ("token.issued", "signal-agent")
+            assert len((await pipe.ask("tools/list"))["tools"]) == len(TOOLS)
+            await pipe.hang_up()
+            assert await pipe.wait() == 0
+    assert all(is_json_rpc(line) for line in pipe.lines)
+    assert not (tmp_path / "data/control.sock").exists()
+    [again] = await told(tmp_path, env, "orders", "list", "--json")
+    assert again == listed
+
+
+async def told(folder: Path, env: dict[str, str], *command: str) -> Any:
+    """Return what a command prints, as the JSON that it must be."""
+    ran = await anyio.to_thread.run_sync(lambda: run(*command, folder=folder, env=env))
+    assert ran.returncode == 0, ran.stderr
+    return orjson.loads(ran.stdout)
+
+
 async def test_an_expired_token_is_told_at_the_start(tmp_path: Path) -> None:
     """Whoever starts the server reads it at once, and not at every call; stdout stays empty."""
     now = int(Clock().now().timestamp())
     expired = forge(secret=JWT_SECRET.encode(), iat=now - 7200, exp=now - 3600)
     env = environment(tmp_path, MCP_GATEWAY_TOKEN=expired)
-    told = await anyio.to_thread.run_sync(lambda: run("stdio", folder=tmp_path, env=env))
-    assert (told.returncode, told.stdout) == (1, "")
-    assert "token_expired" in told.stderr
-    assert "Traceback" not in told.stderr
-    assert expired not in told.stderr
+    ran = await anyio.to_thread.run_sync(lambda: run("stdio", folder=tmp_path, env=env))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "token_expired" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert expired not in ran.stderr
 
 
 async def test_reads_go_on_where_another_gateway_holds_the_store(tmp_path: Path) -> None:

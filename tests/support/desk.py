@@ -45,7 +45,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(folder: Path, bot: TradingBot, clock: ManualClock) -> AsyncIterator[Desk]:
+async def open_desk(
+    folder: Path, bot: TradingBot, clock: ManualClock, *, orphaned_after_s: float = 0.0
+) -> AsyncIterator[Desk]:
     """Open a desk over the store in ``folder``; opened again, it finds what was written."""
     newest = int(clock.now().timestamp()) // 300 * 300 - 300
     bot.candles = {(pair, "5m"): newest for pair in bot.pairs}
@@ -58,7 +60,9 @@ async def open_desk(folder: Path, bot: TradingBot, clock: ManualClock) -> AsyncI
             market = Market(client, open_kv(None, clock), clock, 300)
             finder = FactFinder(ledger, client, market, clock, BOT, "dry-run", 5.0)
             submission = Submission(ledger, finder, client, clock)
-            reconciler = Reconciler(submission, ledger, client, clock, BOT, orphaned_after_s=150)
+            reconciler = Reconciler(
+                submission, ledger, client, clock, BOT, orphaned_after_s, quiet_s=60.0
+            )
             orders = OrderService(
                 ledger, submission, reconciler, work, bot_name=BOT, mode="dry-run"
             )

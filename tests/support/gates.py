@@ -35,7 +35,7 @@ def make_bench(*, kv: KeyValue | None = None, **settings: object) -> Bench:
         "jwt_secret": SECRET.decode(), "hmac_secret": KEY, "subject": KEY_ID,
         "rate_limit_per_minute": 3,
     }  # fmt: skip
-    given = Settings.model_validate(defaults | settings)
+    given = Settings.apart(**(defaults | settings))
     return Bench(build_gate(given, kv or open_kv(None, clock), trail, clock), clock, trail)
 
 

@@ -18,6 +18,7 @@ import orjson
 
 from mcp_gateway.access.clients import Clients
 from mcp_gateway.access.gate import build_gate
+from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.client.signing import GatewayAuth
 from mcp_gateway.domain.market import Candle, CandleSeries
@@ -31,10 +32,8 @@ from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.transports.credentials import caller
 from mcp_gateway.transports.door import Door
-from mcp_gateway.transports.places import MCP, Places
 from mcp_gateway.transports.requests import Receive, Scope, Send
-from mcp_gateway.transports.rest.routes import Rest
-from mcp_gateway.transports.signing import Judge
+from mcp_gateway.transports.rest.routes import rest_routes
 from tests.support.clock import START, ManualClock
 
 JWT_SECRET = "jwt-canary-" + "a" * 32
@@ -171,7 +170,8 @@ class ToldGateway:
         self.gate = build_gate(settings, open_kv(None, self.clock), self.trail, self.clock)
         self.market = ToldMarket()
         self.order_service = ToldOrders()
-        self.told_health = Health("healthy", {"redis": "embedded", "freqtrade": "healthy"}, True)
+        self.told_health = Health("healthy", {"redis": "embedded", "freqtrade": "healthy"})
+        self.ready = True
 
     async def orders(self) -> ToldOrders:
         return self.order_service
@@ -189,12 +189,12 @@ class Face:
         self.gateway = ToldGateway(settings)
         self.mcp = RecordingApp()
         gateway = cast("Gateway", self.gateway)
-        self.rest = Rest(gateway, clients)
-        self.door = Door(
-            gateway, mcp=self.mcp, rest=self.rest, places=Places([MCP, *self.rest.places]),
-            judge=Judge(settings, self.gateway.gate.keyring, self.gateway.clock),
-            body_deadline_s=body_deadline_s,
-        )  # fmt: skip
+        self.routes = rest_routes(settings, clients)
+        self.door = Door(gateway, mcp=self.mcp, routes=self.routes, body_deadline_s=body_deadline_s)
+
+    def noted(self) -> tuple[AuditEvent, ...]:
+        """Return what the audit log would get."""
+        return self.gateway.trail.oldest(1000)
 
     def token(self, *scopes: str, subject: str = TRADER, ttl_s: int = 3600) -> str:
         """Return a token of this server's; all of a trader's scopes where none is named."""
@@ -222,7 +222,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
         "jwt_secret": JWT_SECRET, "hmac_secret": HMAC_SECRET, "subject": TRADER,
         "data_dir": folder, "rate_limit_per_minute": 1000,
     }  # fmt: skip
-    return Settings(_env_file=None, **(values | changes))
+    return Settings.apart(**(values | changes))
 
 
 def code_of(response: httpx2.Response) -> str:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-import anyio
 from mcp import Client, MCPError
 from mcp.types import CallToolResult
 
 from mcp_gateway.domain.operations import SCOPES
 from mcp_gateway.domain.principals import Credentials, Unsigned
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.orders.detached import detached
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.transports.credentials import caller
@@ -83,14 +81,9 @@ async def connected(
     given = {"data_dir": folder, "scopes": scopes, "subject": "agent-a"} | settings
     gateway = Gateway(Settings.apart(**given), clock, open_kv(None, clock), bot.client())
     caller.set(shows)
-    async with anyio.create_task_group() as background:
-        async with detached(1.0) as work:
-            background.start_soon(gateway.keep_books, work, math.inf)
-            server = GatedServer(gateway)
-            async with Client(server, mode=mode) as client:
-                yield Agent(client, server, bot, clock, gateway)
-        background.cancel_scope.cancel()
-    await gateway.stop()
+    server = GatedServer(gateway)
+    async with gateway.running(math.inf), Client(server, mode=mode) as client:
+        yield Agent(client, server, bot, clock, gateway)
 
 
 def an_order(**changes: Any) -> dict[str, Any]:

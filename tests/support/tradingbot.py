@@ -32,6 +32,7 @@ class TradingBot(WireBot):
     max_open_trades: int = 3
     force_entry: bool = True
     spot: bool = True
+    sells_behind: float = 0.0  # somebody else's exit, between two looks at a trade
     started_at: str = "2025-11-18T08:00:00Z"
     faults: deque[str] = field(default_factory=deque)
     release: anyio.Event = field(default_factory=anyio.Event)
@@ -91,6 +92,9 @@ class TradingBot(WireBot):
         if endpoint == "trades":
             return {"trades": self.closed}
         if endpoint.startswith("trade/"):
+            if self.sells_behind:
+                self._exit({"tradeid": self.status[0]["trade_id"], "amount": self.sells_behind})
+                self.sells_behind = 0.0
             return self.trade(endpoint.removeprefix("trade/"))
         told = super()._told(endpoint, params)
         if endpoint == "pair_candles":

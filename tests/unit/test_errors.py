@@ -5,7 +5,13 @@ import re
 import pytest
 
 from mcp_gateway import errors
-from mcp_gateway.errors import ConfigurationError, GatewayError, QuotaExceeded
+from mcp_gateway.errors import (
+    ConfigurationError,
+    Draining,
+    GatewayError,
+    QuotaExceeded,
+    failures_in,
+)
 
 pytestmark = pytest.mark.unit
 CLASSES = [
@@ -72,3 +78,11 @@ def test_faults_of_the_configuration_come_together() -> None:
     error = ConfigurationError(["A: one", "B: two"])
     assert error.message == "A: one\nB: two"
     assert error.public()["faults"] == ["A: one", "B: two"]
+
+
+def test_failures_are_found_in_their_groups() -> None:
+    """However deep task groups have wrapped them, in their order."""
+    one, two, three = KeyError("1"), Draining("2"), ValueError("3")
+    wrapped = ExceptionGroup("all", [ExceptionGroup("some", [one, two]), three])
+    assert list(failures_in(wrapped)) == [one, two, three]
+    assert list(failures_in(two)) == [two]

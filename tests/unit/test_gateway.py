@@ -17,13 +17,13 @@ from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Admission, Credentials, Unsigned
 from mcp_gateway.errors import BotUnavailable, Draining, GatewayError, StoreUnavailable
 from mcp_gateway.gateway import UNMENDABLE, Gateway, open_gateway
-from mcp_gateway.orders.detached import detached
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
-from mcp_gateway.storage.sql import Store, upgrade
+from mcp_gateway.storage.sql import Store
 from tests.support.clock import ManualClock
 from tests.support.servers import Child
 from tests.support.tradingbot import TradingBot
+from tests.support.upgrade import upgrade
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 LOCAL = Credentials("stdio", None, Unsigned("signature_missing"), "call-1")
@@ -51,15 +51,8 @@ async def running(
     newest = int(clock.now().timestamp()) // 300 * 300 - 300
     bot.candles = {(pair, "5m"): newest for pair in bot.pairs}
     gateway = Gateway(given, clock, open_kv(given.redis_url, clock), bot.client())
-    try:
-        async with anyio.create_task_group() as background:
-            async with detached(1.0) as work:
-                background.start_soon(gateway.keep_books, work, after_s)
-                yield gateway
-            background.cancel_scope.cancel()
-    finally:
-        with anyio.CancelScope(shield=True):
-            await gateway.stop()
+    async with gateway.running(after_s):
+        yield gateway
 
 
 async def admitted(gateway: Gateway, operation: str = "create_order") -> Admission:
@@ -88,8 +81,8 @@ async def test_reads_do_not_wait_for_the_store(tmp_path: Path) -> None:
         )
         assert len(told.candles) == 2
         assert not (tmp_path / "gateway.sqlite").exists()
-        health = await gateway.health()
-        assert (health.status, health.ready) == ("healthy", True)
+        assert (await gateway.health()).status == "healthy"
+        assert gateway.ready
 
 
 async def test_the_first_order_opens_the_store_and_waits_for_it(tmp_path: Path) -> None:
@@ -109,8 +102,8 @@ async def test_the_store_opens_by_itself_in_its_time(tmp_path: Path) -> None:
     clock = ManualClock()
     async with running(settings(tmp_path), TradingBot(clock), clock, 0.0) as gateway:
         await gateway.ensure_store_is_ours()
+        assert gateway.ready
         health = await gateway.health()
-        assert health.ready
         assert health.services == {
             "freqtrade": "healthy", "postgres": "embedded", "redis": "embedded",
         }  # fmt: skip
@@ -129,10 +122,10 @@ async def test_a_postgresql_that_is_down_is_named_and_reads_go_on(
         assert "PostgreSQL" in refusal.message
         assert "canary-pw" not in str(refusal.public())
         await gateway.ensure_store_is_ours()  # it may come back: no reason not to start
-        assert await gateway.market.pairs(await admitted(gateway, "read_pairs"))
+        assert (await gateway.market.pairs(await admitted(gateway, "read_pairs"))).names
         health = await gateway.health()
         assert (health.status, health.services["postgres"]) == ("degraded", "unhealthy")
-        assert not health.ready
+        assert not gateway.ready
     assert not (tmp_path / "gateway.sqlite").exists()
 
 
@@ -208,7 +201,7 @@ async def test_a_bot_that_is_down_degrades_and_two_dead_parts_are_unhealthy(
         bot.fails = 500
         health = await gateway.health()
         assert (health.status, health.services["freqtrade"]) == ("degraded", "unhealthy")
-        assert health.ready  # a bot that is away is no reason to restart the gateway
+        assert gateway.ready  # a bot that is away is no reason to restart the gateway
     url = f"postgresql://gateway@127.0.0.1:{closed_port}/gateway"
     async with running(settings(tmp_path, database_url_given=url), bot, clock) as gateway:
         await gateway.ensure_store_is_ours()
@@ -311,6 +304,102 @@ async def test_the_trail_is_written_before_the_store_closes(tmp_path: Path) -> N
     async with running(settings(tmp_path), TradingBot(clock), clock) as gateway:
         rows = await (await gateway.audit_log()).tail(10, event="call.refused")
     assert [row.event.operation for row in rows] == ["get_account"]
+
+
+async def test_stopping_asked_for_by_many_at_once_happens_once_and_ends_for_all(
+    tmp_path: Path,
+) -> None:
+    """A signal and the end of the input come together; none of them returns before the end."""
+    clock = ManualClock()
+    bot = TradingBot(clock)
+    bot.faults.append("hang")
+    returned = []
+    async with running(settings(tmp_path), bot, clock) as gateway:
+        orders = await gateway.orders()
+        allowed = await admitted(gateway)
+
+        async def stop() -> None:
+            await gateway.stop()
+            returned.append(bot.release.is_set())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(orders.create, allowed, an_order())
+            while not bot.posts:
+                await anyio.lowlevel.checkpoint()
+            group.start_soon(stop)
+            group.start_soon(stop)
+            await anyio.wait_all_tasks_blocked()
+            assert returned == []
+            bot.release.set()
+        assert returned == [True, True]
+        await (await reopened(tmp_path)).close()
+
+
+async def reopened(folder: Path) -> Store:
+    """Open the store of a gateway that must have let it go."""
+    store = Store(f"sqlite:///{folder}/gateway.sqlite", data_dir=folder)
+    await store.open()
+    return store
+
+
+async def test_a_caller_that_is_cancelled_cuts_off_neither_order_nor_trail(tmp_path: Path) -> None:
+    """Whatever ends what runs in the gateway: the order arrives and every row is written."""
+    clock = ManualClock()
+    bot = TradingBot(clock)
+    bot.faults.append("hang")
+    order = an_order()
+    with anyio.CancelScope() as everything:
+        async with (
+            running(settings(tmp_path), bot, clock) as gateway,
+            anyio.create_task_group() as group,
+        ):
+            orders = await gateway.orders()
+            group.start_soon(orders.create, await admitted(gateway), order)
+            while not bot.posts:
+                await anyio.lowlevel.checkpoint()
+            with pytest.raises(GatewayError):
+                await admitted(gateway, "get_account")
+            everything.cancel()
+            bot.release.set()
+            await anyio.lowlevel.checkpoint()
+    async with running(settings(tmp_path), TradingBot(clock), clock) as gateway:
+        told = await (await gateway.orders()).get(await admitted(gateway), order.request_id)
+        rows = await (await gateway.audit_log()).tail(10, event="call.refused")
+    assert told["outcome"] == "placed"
+    assert [row.event.operation for row in rows] == ["get_account"]
+
+
+async def test_rows_that_wait_get_their_store_where_nobody_has_wanted_it(tmp_path: Path) -> None:
+    """A short session that was refused something leaves its rows, too."""
+    clock = ManualClock()
+    async with running(settings(tmp_path), TradingBot(clock), clock, NEVER_S) as gateway:
+        with pytest.raises(GatewayError):
+            await admitted(gateway, "get_account")
+        assert not (tmp_path / "gateway.sqlite").exists()
+    async with running(settings(tmp_path), TradingBot(clock), clock) as gateway:
+        rows = await (await gateway.audit_log()).tail(10, event="call.refused")
+    assert [row.event.operation for row in rows] == ["get_account"]
+
+
+async def test_a_gateway_that_stops_is_sent_no_more_calls(tmp_path: Path) -> None:
+    """Not ready from the first moment of the end, while orders still arrive."""
+    clock = ManualClock()
+    bot = TradingBot(clock)
+    bot.faults.append("hang")
+    async with (
+        running(settings(tmp_path), bot, clock) as gateway,
+        anyio.create_task_group() as group,
+    ):
+        orders = await gateway.orders()
+        group.start_soon(orders.create, await admitted(gateway), an_order())
+        while not bot.posts:
+            await anyio.lowlevel.checkpoint()
+        before = gateway.ready
+        group.start_soon(gateway.stop)
+        await anyio.wait_all_tasks_blocked()
+        assert (before, gateway.ready) == (True, False)
+        assert (await gateway.health()).status == "unhealthy"
+        bot.release.set()
 
 
 async def test_stopping_twice_is_stopping_once(tmp_path: Path) -> None:

@@ -141,6 +141,26 @@ def test_the_file_is_held_to_the_same_rules(tmp_path: Path) -> None:
     assert sorted(named(faults())) == ["MCP_GATEWAY_PROT", "REDIS_PORT"]
 
 
+@pytest.mark.parametrize("field", ["port", "jwt_secret", "scopes", "mode", "data_dir"])
+def test_a_field_is_filled_by_its_variable_alone(
+    field: str, tmp_path: Path, environment: Any
+) -> None:
+    """A foreign ``port`` in the environment or in .env, of any value, sets nothing."""
+    untouched = Settings.load()
+    (tmp_path / ".env").write_text(f"{field}=9999\n")
+    assert Settings.load() == untouched
+    environment(**{field: "9999"})
+    assert Settings.load() == untouched
+
+
+def test_a_field_that_does_not_exist_is_a_bug(tmp_path: Path) -> None:
+    """An override that nobody reads would be silent."""
+    with pytest.raises(KeyError):
+        Settings.load(portt=1)
+    with pytest.raises(KeyError):
+        Settings.apart(MCP_GATEWAY_PORT=1)
+
+
 def test_an_empty_value_is_no_value(tmp_path: Path, environment: Any) -> None:
     """Compose files pass what is unset as empty."""
     (tmp_path / ".env").write_text("REDIS_HOST=\nMCP_GATEWAY_TOKEN=\n")

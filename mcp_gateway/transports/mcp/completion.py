@@ -10,7 +10,8 @@ from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.transports.mcp.admission import admitted
+from mcp_gateway.transports.admission import admitted
+from mcp_gateway.transports.credentials import shown
 from mcp_gateway.transports.mcp.results import protocol_error
 
 MOST_VALUES: Final = 100  # the protocol's own bound
@@ -23,7 +24,7 @@ def add_completion(server: MCPServer[Any], gateway: Gateway) -> None:
         _ref: Any, argument: CompletionArgument, _context: CompletionContext | None
     ) -> Completion | None:
         try:
-            async with admitted(gateway.gate, OPERATIONS["complete"]) as admission:
+            async with admitted(gateway.gate, shown(), OPERATIONS["complete"]) as admission:
                 choices = await _choices(gateway, admission, argument.name)
         except GatewayError as error:
             raise protocol_error(error) from None
@@ -39,7 +40,7 @@ def add_completion(server: MCPServer[Any], gateway: Gateway) -> None:
 
 async def _choices(gateway: Gateway, admission: Admission, name: str) -> list[str]:
     if name == "pair":
-        return list(await gateway.market.pairs(admission))
+        return list((await gateway.market.pairs(admission)).names)
     if name == "timeframe":
         return served_timeframes((await gateway.market.bot_state()).timeframe)
     if name == "side":

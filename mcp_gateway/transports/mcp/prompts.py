@@ -16,9 +16,9 @@ from typing import Any, Final
 from mcp.types import GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 from pydantic import TypeAdapter, ValidationError
 
+from mcp_gateway.domain.market import TimeframeName
 from mcp_gateway.domain.orders import PairName, PositiveDecimal, Side
 from mcp_gateway.errors import ConfigurationError, NotFound, RequestInvalid
-from mcp_gateway.transports.mcp.tools import TimeframeName
 
 _FENCE: Final = "+++"
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")

@@ -6,14 +6,16 @@ from uuid import UUID
 from mcp.server import MCPServer
 from pydantic import TypeAdapter, ValidationError
 
-from mcp_gateway.domain.market import base_and_quote
+from mcp_gateway.clock import iso
+from mcp_gateway.domain.market import TimeframeName, base_and_quote
 from mcp_gateway.domain.orders import PairName
 from mcp_gateway.errors import NotFound, RequestInvalid
 from mcp_gateway.gateway import Gateway
+from mcp_gateway.transports import documents
+from mcp_gateway.transports.admission import current_admission
 from mcp_gateway.transports.mcp import results
-from mcp_gateway.transports.mcp.admission import current_admission
 from mcp_gateway.transports.mcp.completion import served_timeframes
-from mcp_gateway.transports.mcp.tools import DEFAULT_CANDLES, TimeframeName
+from mcp_gateway.transports.mcp.tools import DEFAULT_CANDLES, account
 
 JSON: Final = "application/json"
 # A percent-encoded slash arrives decoded, so a pair is one variable.
@@ -34,24 +36,31 @@ def _add_market(server: MCPServer[Any], gateway: Gateway) -> None:
     @server.resource("freqtrade://pairs", title="Pairs that the bot trades", mime_type=JSON)
     async def pairs() -> str:
         """The bot's whitelist, and the timeframes that get_candles serves."""
-        names = await gateway.market.pairs(current_admission())
+        traded = await gateway.market.pairs(current_admission())
         own = (await gateway.market.bot_state()).timeframe
         return results.text(
-            {"pairs": list(names), "timeframe": own, "timeframes": served_timeframes(own)}
+            {
+                "pairs": list(traded.names),
+                "timeframe": own,
+                "timeframes": served_timeframes(own),
+                "as_of": iso(traded.as_of),
+                "source": traded.source,
+            }
         )
 
     @server.resource("freqtrade://pairs/{pair}", title="One pair", mime_type=JSON)
     async def one_pair(pair: str) -> str:
         """Base, quote, last price and its age of one pair; BTC%2FUSDT for BTC/USDT."""
         name = _part("pair", _PAIR, pair)
-        if name not in await gateway.market.pairs(current_admission()):
+        if name not in (await gateway.market.pairs(current_admission())).names:
             raise NotFound("The bot does not trade this pair.", code="pair_unknown")
         base, quote = base_and_quote(name)
         last = await gateway.market.last_price(name)
         document: dict[str, Any] = {"pair": name, "base": base, "quote": quote}
         if last is not None:
-            age_s = (gateway.clock.now() - last[1]).total_seconds()
-            document |= {"last_price": float(last[0]), "price_age_s": round(max(0.0, age_s), 1)}
+            price, as_of = last
+            document["last_price"] = documents.number(price)
+            document["price_age_s"] = documents.age_s(as_of, gateway.clock.now())
         return results.text(document)
 
     @server.resource("freqtrade://candles/{pair}/{timeframe}", title="Candles", mime_type=JSON)
@@ -71,15 +80,14 @@ def _add_positions(server: MCPServer[Any], gateway: Gateway) -> None:
     @server.resource("freqtrade://positions/open", title="Open positions", mime_type=JSON)
     async def open_positions() -> str:
         """All open positions of the bot, as get_open_positions answers them."""
-        return results.text(results.positions(await gateway.market.positions(current_admission())))
+        held = await gateway.market.positions(current_admission())
+        return results.text(documents.positions(held, now=gateway.clock.now()))
 
     @server.resource("freqtrade://positions/{pair}", title="Positions in a pair", mime_type=JSON)
     async def pair_positions(pair: str) -> str:
         """Open positions in one pair; BTC%2FUSDT for BTC/USDT."""
-        name = _part("pair", _PAIR, pair)
-        return results.text(
-            results.positions(await gateway.market.positions(current_admission(), name))
-        )
+        held = await gateway.market.positions(current_admission(), _part("pair", _PAIR, pair))
+        return results.text(documents.positions(held, now=gateway.clock.now()))
 
 
 def _add_own(server: MCPServer[Any], gateway: Gateway) -> None:
@@ -93,7 +101,7 @@ def _add_own(server: MCPServer[Any], gateway: Gateway) -> None:
     @server.resource("gateway://limits", title="Your account and limits", mime_type=JSON)
     async def limits() -> str:
         """Balance, mode and limits, as get_account answers them."""
-        return results.text(results.account(await gateway.account(current_admission())))
+        return results.text(await account(gateway))
 
 
 def _part(name: str, kind: TypeAdapter[Part], given: str) -> Part:

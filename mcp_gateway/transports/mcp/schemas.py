@@ -41,7 +41,9 @@ CANDLES: Final = shape(
     "rows:array as_of:string age_s:number source:string truncated:boolean next_before:string?",
     resampled_from="string",
 )
-POSITIONS: Final = shape("total_count:integer positions:array as_of:string mode:string")
+POSITIONS: Final = shape(
+    "total_count:integer positions:array as_of:string age_s:number mode:string source:string"
+)
 PREVIEW: Final = shape(
     "valid:boolean estimated_cost:number? estimated_fee:number? warnings:array errors:array "
     "mode:string price:number? price_age_s:number? checks:array"
@@ -56,4 +58,6 @@ ORDER: Final = shape(
     "order_id:string request_id:string status:string outcome:string final:boolean "
     "requested_amount:number filled_amount:number history:array code:string?"
 )
-ACCOUNT: Final = shape("mode:string balance:object? bot:object limits:object halts:array")
+ACCOUNT: Final = shape(
+    "mode:string as_of:string balance:object? bot:object limits:object halts:array"
+)

@@ -5,17 +5,13 @@ SDK reaches its handlers through them is its behaviour and not its promise: one 
 door proves, in both protocol eras, that a refusing gate refuses.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import (
-    ResourceError,
-    ResourceNotFoundError,
-    ToolError,
-)
 from mcp.types import (
     CallToolResult,
     GetPromptResult,
@@ -31,10 +27,9 @@ from mcp_gateway import __version__
 from mcp_gateway.domain.operations import OPERATIONS, TOOLS, resource_operation
 from mcp_gateway.errors import GatewayError, NotFound
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.telemetry import metrics
-from mcp_gateway.transports.credentials import caller
+from mcp_gateway.transports.admission import admitted
+from mcp_gateway.transports.credentials import shown
 from mcp_gateway.transports.mcp import results
-from mcp_gateway.transports.mcp.admission import admitted
 from mcp_gateway.transports.mcp.completion import add_completion
 from mcp_gateway.transports.mcp.prompts import PromptLibrary
 from mcp_gateway.transports.mcp.resources import add_resources
@@ -66,65 +61,60 @@ class GatedServer(MCPServer[Any]):
         add_resources(self, gateway)
         add_completion(self, gateway)
 
-    def _sees(self, operation: str) -> bool:
-        return self._gate.may_see(caller.get(), OPERATIONS[operation])
+    @asynccontextmanager
+    async def _admitted(self, operation: str) -> AsyncIterator[None]:
+        """Let a call in; whatever goes wrong inside leaves as a refusal of ours."""
+        async with admitted(self._gate, shown(), OPERATIONS[operation]):
+            with results.in_our_words(operation):
+                yield
+
+    @asynccontextmanager
+    async def _listing(self) -> AsyncIterator[Callable[[str], bool]]:
+        """Let a list in; yield what tells whether its caller may use an operation."""
+        try:
+            async with admitted(self._gate, shown(), OPERATIONS["list"]) as admission:
+                scopes = admission.principal.scopes
+                yield lambda operation: not OPERATIONS[operation].scopes.isdisjoint(scopes)
+        except GatewayError as error:
+            raise results.protocol_error(error) from None
 
     async def list_tools(self) -> list[Tool]:
-        return [tool for tool in await super().list_tools() if self._sees(tool.name)]
+        async with self._listing() as sees:
+            return [tool for tool in await super().list_tools() if sees(tool.name)]
 
     async def list_resources(self) -> list[Resource]:
-        listed = await super().list_resources()
-        return [one for one in listed if self._sees(resource_operation(str(one.uri)).name)]
+        async with self._listing() as sees:
+            listed = await super().list_resources()
+            return [one for one in listed if sees(resource_operation(str(one.uri)).name)]
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
-        listed = await super().list_resource_templates()
-        return [one for one in listed if self._sees(resource_operation(one.uri_template).name)]
+        async with self._listing() as sees:
+            listed = await super().list_resource_templates()
+            return [one for one in listed if sees(resource_operation(one.uri_template).name)]
 
     async def list_prompts(self) -> list[Prompt]:
-        return self._prompts.listed() if self._sees("get_prompt") else []
+        async with self._listing() as sees:
+            return self._prompts.listed() if sees("get_prompt") else []
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        operation = OPERATIONS[name if name in TOOLS else "unknown_tool"]
         try:
-            async with admitted(self._gate, operation) as admission:
-                result, code = await self._called(name, arguments, context)
-                metrics.calls_total.labels(operation.name, admission.channel, code).inc()
-                return result
-        except GatewayError as refusal:  # the gate's own, and counted there
-            return results.refused(refusal)
-
-    async def _called(
-        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None
-    ) -> tuple[CallToolResult | InputRequiredResult, str]:
-        """Call an admitted tool and return the result with its code (``ok`` or the refusal's)."""
-        try:
-            if name not in TOOLS:
-                raise NotFound("There is no such tool.", code="tool_unknown", hint="List them.")
-            return await super().call_tool(name, arguments, context), "ok"
-        except ToolError as error:
-            refusal = results.as_gateway_error(error.__cause__, name)
-        except NotFound as error:
-            refusal = error
-        return results.refused(refusal), refusal.code
+            async with self._admitted(name if name in TOOLS else "unknown_tool"):
+                if name not in TOOLS:
+                    raise NotFound("There is no such tool.", code="tool_unknown", hint="List them.")
+                return await super().call_tool(name, arguments, context)
+        except GatewayError as error:
+            return results.refused(error)
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        operation = resource_operation(str(uri))
         try:
-            async with admitted(self._gate, operation):
+            async with self._admitted(resource_operation(str(uri)).name):
                 return await super().read_resource(uri, context)
-        except ResourceNotFoundError:
-            refusal: GatewayError = NotFound(
-                "There is no such resource.", code="resource_unknown", hint="List the resources."
-            )
-        except ResourceError as error:
-            refusal = results.as_gateway_error(error.__cause__, operation.name)
         except GatewayError as error:
-            refusal = error
-        raise results.protocol_error(refusal)
+            raise results.protocol_error(error) from None
 
     async def get_prompt(
         self,
@@ -133,7 +123,7 @@ class GatedServer(MCPServer[Any]):
         context: Context[Any, Any] | None = None,  # noqa: ARG002  (the SDK's signature)
     ) -> GetPromptResult | InputRequiredResult:
         try:
-            async with admitted(self._gate, OPERATIONS["get_prompt"]):
+            async with self._admitted("get_prompt"):
                 return self._prompts.render(name, arguments or {})
         except GatewayError as error:
             raise results.protocol_error(error) from None

@@ -13,7 +13,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from mcp_gateway.domain.market import CANDLE_LIMIT
+from mcp_gateway.domain.market import CANDLE_LIMIT, TimeframeName
 from mcp_gateway.domain.orders import (
     AgentName,
     OrderRequest,
@@ -23,8 +23,9 @@ from mcp_gateway.domain.orders import (
     Side,
 )
 from mcp_gateway.gateway import Gateway
+from mcp_gateway.transports import documents
+from mcp_gateway.transports.admission import current_admission
 from mcp_gateway.transports.mcp import results, schemas
-from mcp_gateway.transports.mcp.admission import current_admission
 
 DEFAULT_CANDLES: Final = 100
 _READ: Final = ToolAnnotations(read_only_hint=True, open_world_hint=True)
@@ -61,7 +62,6 @@ Moment = Annotated[
 ]
 Limit = Annotated[int, Field(strict=True, ge=1, le=CANDLE_LIMIT)]
 Flag = Annotated[bool, Field(strict=True)]
-TimeframeName = Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,2}[mhd]$", examples=["1h"])]
 
 
 class TradingTools:
@@ -85,7 +85,7 @@ class TradingTools:
 
     async def get_open_positions(self, pair: PairName | None = None) -> CallToolResult:
         held = await self._gateway.market.positions(current_admission(), pair)
-        return results.told(results.positions(held))
+        return results.told(documents.positions(held, now=self._gateway.clock.now()))
 
     async def dry_run_order(
         self,
@@ -102,7 +102,7 @@ class TradingTools:
             order_type=order_type, price=price, agent=agent,
         )  # fmt: skip
         orders = await self._gateway.orders()
-        return results.told(results.preview(await orders.preview(current_admission(), order)))
+        return results.told(documents.preview(await orders.preview(current_admission(), order)))
 
     async def create_order(
         self,
@@ -127,7 +127,15 @@ class TradingTools:
         return results.told(await orders.get(current_admission(), request_id))
 
     async def get_account(self) -> CallToolResult:
-        return results.told(results.account(await self._gateway.account(current_admission())))
+        return results.told(await account(self._gateway))
+
+
+async def account(gateway: Gateway) -> dict[str, Any]:
+    """Return what the bot and the gate tell the present caller of its account."""
+    admission, as_of = current_admission(), gateway.clock.now()
+    state = await gateway.account(admission)
+    calls_left = await gateway.gate.calls_left(admission.principal)
+    return documents.account(state, as_of=as_of, calls_left=calls_left)
 
 
 def build_tools(gateway: Gateway) -> list[Tool]:

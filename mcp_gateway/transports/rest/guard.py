@@ -1,4 +1,4 @@
-"""Between a route and its work: the gate, then the parameters, then the count of the call."""
+"""Between a route and its work: the gate, then the parameters."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -8,14 +8,13 @@ from pydantic import BaseModel
 
 from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.principals import Admission, Credentials
-from mcp_gateway.errors import GatewayError
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.telemetry import metrics
+from mcp_gateway.transports.admission import admitted
 from mcp_gateway.transports.requests import Answer, Request
 from mcp_gateway.transports.rest import queries
+from mcp_gateway.transports.routes import Handler
 
 Query = TypeVar("Query", bound=BaseModel)
-Handler = Callable[[Gateway, Request, Credentials], Awaitable[Answer]]
 Work = Callable[[Gateway, Admission, Request, Query], Awaitable[Answer]]
 
 LOGGED = ("pair", "timeframe")  # the predecessor's keys
@@ -29,19 +28,10 @@ def guarded(operation: str, query: type[Query], work: Work[Query]) -> Handler:
     row = OPERATIONS[operation]
 
     async def handle(gateway: Gateway, request: Request, credentials: Credentials) -> Answer:
-        admission = await gateway.gate.admit(credentials, row)
-        code = "internal_error"
-        try:
+        async with admitted(gateway.gate, credentials, row) as admission:
             read = queries.read(query, request.query)
             _note({name: getattr(read, name, None) for name in LOGGED})
-            answer = await work(gateway, admission, request, read)
-            code = "ok"
-        except GatewayError as error:
-            code = error.code
-            raise
-        finally:
-            metrics.calls_total.labels(operation, credentials.channel, code).inc()
-        return answer
+            return await work(gateway, admission, request, read)
 
     return handle
 

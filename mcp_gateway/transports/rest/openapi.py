@@ -5,14 +5,14 @@ from http import HTTPStatus
 from typing import Any, Final, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from mcp_gateway import __version__
 from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.transports.refusals import PROBLEM
-from mcp_gateway.transports.rest.route import Route
 from mcp_gateway.transports.rest.shapes import Problem
+from mcp_gateway.transports.routes import Route
 
 _REF: Final = "#/components/schemas/{model}"
 _ABOUT: Final = (
@@ -25,15 +25,6 @@ _SIGNATURE_HEADERS: Final = {
     "Content-Digest": "RFC 9530: the digest of the body.",
     "X-Signature": "The predecessor's form, where the operator allows it.",
 }
-
-
-class Login(BaseModel):
-    """A client's name and password."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    username: str
-    password: str
 
 
 def document(routes: Sequence[Route], base_url: str) -> bytes:

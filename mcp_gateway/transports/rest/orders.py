@@ -6,16 +6,15 @@ from uuid import UUID
 import orjson
 from pydantic import ValidationError
 
-from mcp_gateway.domain.orders import OrderRequest, Preview
+from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.gateway import Gateway
+from mcp_gateway.transports import documents
 from mcp_gateway.transports.invalid import invalid
 from mcp_gateway.transports.refusals import REPLAYED
 from mcp_gateway.transports.requests import Answer, Request
-from mcp_gateway.transports.rest.market import number
 from mcp_gateway.transports.rest.queries import NoQuery
-from mcp_gateway.transports.rest.shapes import Check, DryRun
 
 
 async def dry_run(
@@ -24,7 +23,7 @@ async def dry_run(
     """Answer POST /api/v1/orders/dry-run; an order that would be denied is a 200 too."""
     order = _order(request)
     preview = await (await gateway.orders()).preview(admission, order)
-    return Answer(200, _dry_run(preview).model_dump_json().encode())
+    return Answer(200, orjson.dumps(documents.preview(preview)))
 
 
 async def create(
@@ -55,26 +54,3 @@ def _order(request: Request) -> OrderRequest:
         return OrderRequest.model_validate(document)
     except ValidationError as error:
         raise invalid(error) from None
-
-
-def _dry_run(preview: Preview) -> DryRun:
-    return DryRun(
-        valid=preview.valid,
-        estimated_cost=number(preview.estimated_cost),
-        estimated_fee=number(preview.estimated_fee),
-        warnings=list(preview.warnings),
-        errors=list(preview.errors),
-        price=number(preview.price),
-        price_age_s=preview.price_age_s,
-        mode=preview.mode,
-        checks=[
-            Check(
-                rule=check.rule,
-                passed=check.passed,
-                message=check.message,
-                limit=check.limit,
-                value=check.value,
-            )
-            for check in preview.checks
-        ],
-    )

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from mcp_gateway.domain.market import CANDLE_LIMIT
+from mcp_gateway.domain.market import CANDLE_LIMIT, TimeframeName
 from mcp_gateway.domain.orders import PairName
 from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.transports.invalid import invalid
@@ -31,9 +31,7 @@ class CandlesQuery(NoQuery):
     """Parameters of GET /api/v1/candles."""
 
     pair: PairName = Field(description="BASE/QUOTE, such as BTC/USDT.")
-    timeframe: str = Field(
-        min_length=2, max_length=4, description="5m, 15m, 1h, 4h, 1d or whatever the bot serves."
-    )
+    timeframe: TimeframeName = Field(description="5m, 15m, 1h, 4h, 1d or whatever the bot serves.")
     limit: Annotated[int, BeforeValidator(_digits)] = Field(
         DEFAULT_LIMIT, ge=1, le=CANDLE_LIMIT, description="How many candles, the latest ones."
     )

@@ -1,19 +1,16 @@
-"""The one table of REST routes: what the door, the dispatch and the OpenAPI page read."""
-
-from collections.abc import Sequence
+"""The one list of REST routes: what the door and the OpenAPI page read."""
 
 from mcp_gateway.access.clients import Clients
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Credentials
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.settings import Settings
-from mcp_gateway.transports.places import Guard, Place
 from mcp_gateway.transports.requests import FORM, JSON, Answer, Request
 from mcp_gateway.transports.rest import market, openapi, orders, service, shapes
 from mcp_gateway.transports.rest.guard import guarded
 from mcp_gateway.transports.rest.queries import CandlesQuery, NoQuery, PositionsQuery
-from mcp_gateway.transports.rest.route import Route
 from mcp_gateway.transports.rest.tokens import TokenDesk
+from mcp_gateway.transports.routes import Guard, Route
 
 # What the services behind an operation may refuse beside what every guarded route does.
 _READS = (404, 502, 503)
@@ -63,7 +60,7 @@ def _service_routes(settings: Settings, desk: TokenDesk) -> tuple[Route, ...]:
     return (
         Route(
             "POST", "/auth/token", "A bearer token for a configured client",
-            desk.issue, shapes.Token, body=openapi.Login,
+            desk.issue, shapes.Token, body=shapes.Login,
             media_types=(JSON, FORM), refusals=(401, 404, 429),
         ),
         Route(
@@ -90,29 +87,15 @@ def _service_routes(settings: Settings, desk: TokenDesk) -> tuple[Route, ...]:
     )  # fmt: skip
 
 
-class Rest:
-    """The REST language: a request that passed the door in, its answer out."""
+def rest_routes(settings: Settings, clients: Clients | None) -> tuple[Route, ...]:
+    """Return every route of the REST face; the last one tells of them all."""
 
-    def __init__(self, gateway: Gateway, clients: Clients | None) -> None:
-        self._gateway = gateway
-        settings = gateway.settings
-        described = (
-            *_market_routes(), *_order_routes(), *_service_routes(settings, TokenDesk(clients)),
-        )  # fmt: skip
-        page = Route("GET", "/openapi.json", "This document", self._openapi, shapes.Document)
-        self.routes: Sequence[Route] = (*described, page)
-        self._document = openapi.document(self.routes, settings.base_url)
-        self._handlers = {(route.method, route.path): route.handler for route in self.routes}
+    async def page(_gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:
+        return Answer(200, document)
 
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """The routes as the door sees them."""
-        return tuple(route.place for route in self.routes)
-
-    async def __call__(self, request: Request, credentials: Credentials) -> Answer:
-        """Answer one request; every refusal is raised."""
-        handler = self._handlers[request.method, request.template]
-        return await handler(self._gateway, request, credentials)
-
-    async def _openapi(self, _gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:
-        return Answer(200, self._document)
+    routes = (
+        *_market_routes(), *_order_routes(), *_service_routes(settings, TokenDesk(clients)),
+        Route("GET", "/openapi.json", "This document", page, shapes.Document),
+    )  # fmt: skip
+    document = openapi.document(routes, settings.base_url)
+    return routes

@@ -8,9 +8,9 @@ from mcp_gateway.domain.operations import SCOPES
 from mcp_gateway.domain.principals import Credentials
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import metrics
-from mcp_gateway.transports.places import MCP
 from mcp_gateway.transports.requests import Answer, Request
 from mcp_gateway.transports.rest.shapes import Health, Probe, ResourceMetadata
+from mcp_gateway.transports.routes import MCP
 
 
 async def health(gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:
@@ -32,9 +32,8 @@ async def live(_gateway: Gateway, _request: Request, _shown: Credentials) -> Ans
 
 async def ready(gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:
     """Answer GET /health/ready: 200 where calls may be sent here, else 503."""
-    is_ready = (await gateway.health()).ready
-    shape = Probe(status="ready" if is_ready else "not_ready")
-    return Answer(200 if is_ready else 503, shape.model_dump_json().encode())
+    shape = Probe(status="ready" if gateway.ready else "not_ready")
+    return Answer(200 if gateway.ready else 503, shape.model_dump_json().encode())
 
 
 async def exposition(_gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:

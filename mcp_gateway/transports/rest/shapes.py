@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from mcp_gateway.domain.market import Source
 from mcp_gateway.domain.positions import Mode
 
+LONGEST_NAME = 128  # of a client
+
 
 class Shape(BaseModel):
     """Base of every answer; nothing undocumented gets out."""
@@ -26,13 +28,14 @@ class Candle(Shape):
 
 
 class Candles(Shape):
-    """Closed candles, oldest first; ``as_of`` is when the bot was asked."""
+    """Closed candles, oldest first; ``as_of`` is when the bot was asked, ``age_s`` ago."""
 
     pair: str
     timeframe: str
     count: int
     candles: list[Candle]
     as_of: str
+    age_s: float
     source: Source
     resampled_from: str | None
 
@@ -58,6 +61,7 @@ class OpenPositions(Shape):
     total_count: int
     positions: list[Position]
     as_of: str
+    age_s: float
     mode: Mode
     source: Literal["live", "cache"]
 
@@ -124,6 +128,13 @@ class OrderState(Order):
     code: str | None
     final: bool
     history: list[Step]
+
+
+class Login(Shape):
+    """A client's name and password."""
+
+    username: str = Field(max_length=LONGEST_NAME)
+    password: str
 
 
 class Token(Shape):

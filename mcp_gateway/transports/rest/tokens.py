@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
+from pydantic import ValidationError
+
 from mcp_gateway.access.clients import Client, Clients
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.domain.principals import Credentials
@@ -16,10 +18,9 @@ from mcp_gateway.errors import NotAuthenticated, NotFound, RequestMalformed
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports.requests import Answer, Request, only
-from mcp_gateway.transports.rest.shapes import Token
+from mcp_gateway.transports.rest.shapes import LONGEST_NAME, Login, Token
 
 FAILURE_DELAY_S: Final = 1.0  # on top of the password's hash: guessing is slow
-LONGEST_NAME: Final = 128
 MOST_FIELDS: Final = 16
 _HINT: Final = "Send username and password, or grant_type=client_credentials with its client."
 
@@ -95,12 +96,11 @@ def _granted(client: Client, wanted: frozenset[str] | None) -> frozenset[str]:
 
 
 def _json(document: dict[str, Any]) -> _Login:
-    name, password = document.get("username"), document.get("password")
-    if set(document) != {"username", "password"} or not isinstance(name, str):
-        raise _malformed("invalid_request", "The body must be username and password.")
-    if not isinstance(password, str) or len(name) > LONGEST_NAME:
-        raise _malformed("invalid_request", "The body must be username and password.")
-    return _Login(name, password)
+    try:
+        shown = Login.model_validate(document)
+    except ValidationError:
+        raise _malformed("invalid_request", "The body must be username and password.") from None
+    return _Login(shown.username, shown.password)
 
 
 def _form(request: Request) -> _Login:

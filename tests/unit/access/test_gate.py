@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from mcp_gateway.access.gate import NONCE_MARGIN_S, build_gate
+from mcp_gateway.access.gate import build_gate
 from mcp_gateway.access.keyring import Keyring
+from mcp_gateway.access.proof import NONCE_MARGIN_S
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES, OPERATIONS, Operation
 from mcp_gateway.domain.principals import (
@@ -19,7 +20,7 @@ from mcp_gateway.domain.principals import (
     Signed,
     Unsigned,
 )
-from mcp_gateway.errors import ConfigurationError, GatewayError
+from mcp_gateway.errors import ConfigurationError, GatewayError, NotFound
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.telemetry import metrics
@@ -92,7 +93,8 @@ async def test_any_one_of_an_operations_scopes_suffices() -> None:
 async def test_scope_is_asked_before_signature_and_signature_before_quota() -> None:
     """With everything wrong, the first gate on the way answers."""
     bench = make_bench(rate_limit_per_minute=1)
-    await bench.gate.admit(trader(signed()), ORDER)
+    for number in (0, 2):  # the second one uses up what is kept for exits
+        await bench.gate.admit(trader(signed(number)), ORDER)
     reader = credentials(forge(scope="market:read"), UNSIGNED)
     assert await code(bench, credentials("nonsense"), ORDER) == "token_invalid"
     assert await code(bench, reader, ORDER) == "scope_missing"
@@ -184,7 +186,7 @@ async def test_unsigned_and_replayed_calls_leave_the_quota_alone() -> None:
         await refusal(bench, trader(), ORDER)
         await refusal(bench, trader(signed()), ORDER)
         await refusal(bench, credentials(forge(scope="market:read")), ORDER)
-    assert (await bench.gate.admit(trader(signed(1)), ORDER)).operation == ORDER
+    assert (await bench.gate.admit(trader(signed(1)), ORDER)).exits_only is None
 
 
 async def test_the_quota_refusal_tells_when_to_come_again() -> None:
@@ -195,6 +197,40 @@ async def test_the_quota_refusal_tells_when_to_come_again() -> None:
     assert refused.retry_after_s == pytest.approx(60)
     bench.clock.advance(60)
     await bench.gate.admit(trader(), READ)
+
+
+async def test_exits_have_a_quota_of_their_own() -> None:
+    """access.md, quotas: who has used up its orders can still get out, and nothing else."""
+    bench = make_bench(rate_limit_per_minute=2)
+    shown = [trader(signed(number)) for number in range(5)]
+    admitted = [await bench.gate.admit(each, ORDER) for each in shown[:4]]
+    assert [one.exits_only is None for one in admitted] == [True, True, False, False]
+    refused = admitted[2].exits_only
+    assert refused is not None
+    assert (refused.code, refused.detail) == ("quota_exceeded", {"quota": "create_order"})
+    assert refused.retry_after_s == pytest.approx(30)
+    last = await refusal(bench, shown[4], ORDER)
+    assert (last.code, last.detail) == ("quota_exceeded", {"quota": "exits"})
+    assert [row.code for row in bench.noted()] == ["quota_exceeded"]
+
+
+async def test_a_flooded_server_does_not_keep_anyone_in_a_position() -> None:
+    """The reserve is the caller's own: what others have used up of the server's is not asked."""
+    bench = make_bench(server_rate_limit_per_minute=1)
+    await bench.gate.admit(credentials(forge(sub="flood", scope="market:read")), READ)
+    admission = await bench.gate.admit(trader(signed()), ORDER)
+    assert admission.exits_only is not None
+    assert admission.exits_only.detail == {"quota": "server"}
+    assert await code(bench, trader(), READ) == "quota_exceeded"
+
+
+async def test_a_caller_is_told_what_is_left_and_asking_spends_nothing() -> None:
+    """By quota, of what its scopes open; the reserve too."""
+    bench = make_bench(rate_limit_per_minute=3)
+    admission = await bench.gate.admit(trader(signed()), ORDER)
+    for _ in range(3):
+        left = await bench.gate.calls_left(admission.principal)
+    assert left == {"get_candles": 3, "create_order": 2, "exits": 3, "get_order": 3}
 
 
 async def test_the_plain_form_counts_on_rest_only_and_only_when_switched_on() -> None:
@@ -213,7 +249,7 @@ async def test_stdio_without_a_token_is_the_local_caller() -> None:
     admission = await bench.gate.admit(credentials(channel="stdio"), ORDER)
     assert (admission.principal.issuer, admission.principal.subject) == ("local", "local")
     assert await code(bench, credentials(channel="stdio"), READ) == "scope_missing"
-    for _ in range(2):
+    for _ in range(5):
         await bench.gate.admit(credentials(channel="stdio"), ORDER)
     assert await code(bench, credentials(channel="stdio"), ORDER) == "quota_exceeded"
 
@@ -235,31 +271,12 @@ async def test_the_token_of_stdio_is_checked_on_every_call() -> None:
     assert admission.principal.issuer == "mcp-gateway"
     bench.clock.advance(66)
     assert await code(bench, shown, READ) == "token_expired"
-    assert bench.gate.may_see(shown, READ) is False
 
 
 async def test_a_token_that_cannot_be_checked_is_no_way_to_the_local_caller() -> None:
     """A token without JWT_SECRET is refused, not ignored."""
     bench = make_bench(jwt_secret=None, token=forge())
     assert await code(bench, credentials(channel="stdio"), READ) == "token_missing"
-
-
-@pytest.mark.parametrize(
-    ("shown", "operation", "seen"),
-    [
-        (trader(), READ, True), (trader(), ORDER, True), (trader(), PREVIEW, False),
-        (credentials(None), READ, False), (credentials("nonsense"), READ, False),
-        (credentials(channel="stdio"), PREVIEW, True),
-        (credentials(channel="stdio"), ORDER, False),
-    ],
-)  # fmt: skip
-def test_lists_show_what_the_scopes_allow(
-    shown: Credentials, operation: Operation, seen: bool
-) -> None:
-    """The tool list differs by caller; looking spends nothing and is never refused."""
-    bench = make_bench(rate_limit_per_minute=1)
-    assert [bench.gate.may_see(shown, operation) for _ in range(3)] == [seen] * 3
-    assert bench.noted() == ()
 
 
 async def test_a_refusal_of_a_known_caller_is_noted() -> None:
@@ -273,6 +290,19 @@ async def test_a_refusal_of_a_known_caller_is_noted() -> None:
     assert (row.issuer, row.subject, row.channel, row.call_id, row.at) == (
         "mcp-gateway", "signal-agent", "http", "call-1", bench.clock.now(),
     )  # fmt: skip
+
+
+async def test_a_refusal_after_the_gate_is_noted_with_its_call() -> None:
+    """What refuses later tells the gate, which knows how rows are written and how many."""
+    bench = make_bench()
+    shown = trader()
+    admission = await bench.gate.admit(shown, READ)
+    await bench.gate.note_refusal(admission.principal, shown, NotFound("No."), READ)
+    await bench.gate.note_refusal(admission.principal, shown, NotFound("No."))
+    await bench.gate.note_refusal(None, shown, NotFound("No."))
+    assert [(row.event, row.operation, row.code) for row in bench.noted()] == [
+        ("call.refused", "get_candles", "not_found"), ("call.refused", None, "not_found"),
+    ]  # fmt: skip
 
 
 async def test_strangers_are_counted_and_not_written_down() -> None:
@@ -342,15 +372,13 @@ def test_a_gate_that_could_confuse_callers_does_not_start(
     """A token of the local issuer, or a key id no header can carry, is a fault at start."""
     clock = ManualClock()
     with pytest.raises(ConfigurationError) as refused:
-        build_gate(Settings.model_validate(settings), open_kv(None, clock), Trail(), clock)
+        build_gate(Settings.apart(**settings), open_kv(None, clock), Trail(), clock)
     assert refused.value.faults[0].startswith(variable)
 
 
 def test_the_one_box_keyring_has_the_key_of_the_one_subject() -> None:
     """HMAC_SECRET belongs to MCP_GATEWAY_SUBJECT; its UTF-8 bytes are the key."""
-    keyring = Keyring.from_settings(
-        Settings.model_validate({"hmac_secret": "ключ" * 8, "subject": "signal-agent"})
-    )
+    keyring = Keyring.from_settings(Settings.apart(hmac_secret="ключ" * 8, subject="signal-agent"))
     key = keyring.find("signal-agent")
     assert key is not None
     assert (key.subject, key.secret) == ("signal-agent", ("ключ" * 8).encode())

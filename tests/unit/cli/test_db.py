@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 def test_a_database_is_checked_upgraded_and_checked_again(
     database_url: str, tmp_path: Path
 ) -> None:
-    """On both engines: 1 while it is not ready, then 0; upgrading twice does nothing."""
+    """On both engines: 1 while it is not ready, then 0; upgrading twice does and notes it once."""
     before = command(tmp_path, "db", "check", "--json", DATABASE_URL=database_url)
     assert before.code == 1
     assert before.json()["current"] is None
@@ -31,6 +31,8 @@ def test_a_database_is_checked_upgraded_and_checked_again(
         "current": before.json()["needed"], "needed": before.json()["needed"], "ready": True,
     }  # fmt: skip
     assert "as needed" in command(tmp_path, "db", "check", DATABASE_URL=database_url).out
+    noted = command(tmp_path, "audit", "tail", "--json", DATABASE_URL=database_url).json()
+    assert (noted["event"], noted["detail"]["to"]) == ("store.upgraded", after.json()["current"])
 
 
 def test_checking_makes_no_database(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from mcp_gateway.clock import from_unix
-from mcp_gateway.domain.market import CandleSeries
+from mcp_gateway.domain.market import CandleSeries, Pairs
 from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.principals import Principal, admission_by_the_gate
 from mcp_gateway.errors import (
@@ -341,14 +341,15 @@ async def test_positions_that_cannot_be_read_are_an_error() -> None:
 async def test_pairs_and_state_are_kept_for_five_seconds() -> None:
     """They hardly change, and every read of candles looks at them."""
     world = World()
-    assert await world.market.pairs(ADMISSION) == ("BTC/USDT", "ETH/USDT")
+    asked_at = world.clock.now()
+    assert await world.market.pairs(ADMISSION) == Pairs(("BTC/USDT", "ETH/USDT"), asked_at, "live")
     assert (await world.market.bot_state()).timeframe == "5m"
     world.bot.pairs, world.bot.timeframe = ("XRP/USDT",), "15m"
     world.clock.advance(4.9)
-    assert await world.market.pairs(ADMISSION) == ("BTC/USDT", "ETH/USDT")
+    assert await world.market.pairs(ADMISSION) == Pairs(("BTC/USDT", "ETH/USDT"), asked_at, "cache")
     assert (await world.market.bot_state()).timeframe == "5m"
     world.clock.advance(0.2)
-    assert await world.market.pairs(ADMISSION) == ("XRP/USDT",)
+    assert (await world.market.pairs(ADMISSION)).names == ("XRP/USDT",)
     assert (await world.market.bot_state()).timeframe == "15m"
 
 

@@ -1,6 +1,7 @@
 """The promise: at most one effect for one request_id, and an honest answer."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mcp_gateway.errors import (
     NotPermitted,
     OrderDenied,
     OutcomeUnknown,
+    QuotaExceeded,
     StoreUnavailable,
 )
 from mcp_gateway.telemetry import metrics
@@ -179,15 +181,60 @@ async def test_an_absence_counts_only_when_the_bot_is_quiescent(desk: Desk) -> N
     desk.bot.faults.append("lose")
     wanted = order()
     await refused(desk, wanted)
-    for elapsed_s in (1, 30, 28):
+    for elapsed_s in (0, 30, 29, 1):
         desk.clock.advance(elapsed_s)
         told = await desk.orders.get(admission(), wanted.request_id)
         assert told["outcome"] == "unknown"
-    desk.clock.advance(2)
-    assert (await desk.orders.get(admission(), wanted.request_id))["outcome"] == "unknown"
     desk.clock.advance(7)
     told = await desk.orders.get(admission(), wanted.request_id)
     assert (told["outcome"], told["code"]) == ("rejected", "not_executed")
+
+
+async def test_a_wall_clock_that_jumps_makes_no_absence_count(desk: Desk) -> None:
+    """Waits are counted on the monotonic clock: an hour set forward is no hour."""
+    desk.bot.faults.append("lose")
+    wanted = order()
+    await refused(desk, wanted)
+    for _ in range(3):
+        desk.clock.set_wall(desk.clock.now() + timedelta(hours=1))
+        told = await desk.orders.get(admission(), wanted.request_id)
+        assert told["outcome"] == "unknown"
+
+
+async def test_an_exit_that_another_gateway_overtook_is_not_sent(desk: Desk) -> None:
+    """The trade is looked at again once its place is taken: stale sizes sell too much."""
+    await desk.orders.create(admission(), order(amount="2"))
+    desk.bot.sells_behind = 0.8
+    error = await refused(desk, order(side="sell", amount="1.5"))
+    assert (error.code, error.public()["outcome"]) == ("position_changed", "denied")
+    assert len(desk.bot.posts) == 1
+
+
+async def test_a_slow_exit_holds_up_no_other(desk: Desk) -> None:
+    """Exits of different pairs do not wait for each other."""
+    await desk.orders.create(admission(), order())
+    await desk.orders.create(admission(), order(pair="ETH/USDT"))
+    desk.bot.faults.append("hang")
+    async with anyio.create_task_group() as group:
+        group.start_soon(desk.orders.create, admission(), order(side="sell"))
+        while len(desk.bot.posts) < 3:
+            await anyio.lowlevel.checkpoint()
+        other = await desk.orders.create(admission(), order(side="sell", pair="ETH/USDT"))
+        assert other.answer["outcome"] == "placed"
+        desk.bot.release.set()
+
+
+async def test_when_the_quota_is_spent_exits_are_still_served(desk: Desk) -> None:
+    """An agent that bought too fast can still get out (access)."""
+    await desk.orders.create(admission(), order())
+    spent = QuotaExceeded("Too many calls.", retry_after_s=1.0)
+    trader = Principal("tests", "agent-a", frozenset({"orders:create"}))
+    shown = admission_by_the_gate(
+        trader, OPERATIONS["create_order"], "http", "call-1", exits_only=spent
+    )
+    with pytest.raises(QuotaExceeded):
+        await desk.orders.create(shown, order(pair="ETH/USDT"))
+    assert (await desk.orders.create(shown, order(side="sell"))).answer["outcome"] == "placed"
 
 
 async def test_a_late_effect_is_found_before_its_absence_counts(desk: Desk) -> None:
@@ -259,7 +306,11 @@ async def test_a_sell_closes_in_part_and_then_wholly(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("subject", "amount", "code"),
-    [("agent-a", "2.1", "more_than_held"), ("agent-b", "1", "nothing_to_sell")],
+    [
+        ("agent-a", "2.1", "more_than_held"),
+        ("agent-a", "0.000000000001", "amount_below_step"),
+        ("agent-b", "1", "nothing_to_sell"),
+    ],
 )
 async def test_a_sell_of_more_or_of_anothers_is_denied(
     desk: Desk, subject: str, amount: str, code: str

@@ -60,7 +60,7 @@ def test_a_rate_that_does_not_divide_a_minute_is_rounded_to_the_strict_side() ->
 
 
 @pytest.mark.parametrize(
-    ("per_minute", "burst", "cost"), [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 2)]
+    ("per_minute", "burst", "cost"), [(0, 1, 1), (1, 0, 1), (1, 1, -1), (1, 1, 2)]
 )
 def test_a_bucket_that_could_never_be_taken_is_a_fault_of_the_code(
     per_minute: int, burst: int, cost: int

@@ -181,6 +181,71 @@ async def test_a_foreign_origin_is_refused(
     assert (response.status_code, code_of(response)) == (403, "origin_not_allowed")
 
 
+PREFLIGHT = {
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "Authorization, content-type,mcp-protocol-version, "
+    "signature-input, Signature, content-digest, x-signature, x-evil, cookie",
+}
+LOCAL_PAGE = "http://localhost:6274"
+
+
+@FACES
+@pytest.mark.parametrize("origin", [LOCAL_PAGE, "https://desk.example"])
+async def test_a_welcome_page_may_ask_before_it_calls(
+    tmp_path: Path, path: str, body: object, origin: str
+) -> None:
+    """Fetch, CORS: a browser asks first, without a token, and names what it wants to send."""
+    face = Face(settings_for(tmp_path, allowed_origins=("https://desk.example",)))
+    async with face.client(auth=None) as client:
+        response = await client.options(path, headers={"origin": origin} | PREFLIGHT)
+    assert (response.status_code, response.content) == (204, b"")
+    assert response.headers["access-control-allow-origin"] == origin
+    assert response.headers["access-control-allow-methods"] == "GET, POST"
+    assert response.headers["access-control-allow-headers"].split(", ") == [
+        "authorization", "content-type", "mcp-protocol-version", "signature-input", "signature",
+        "content-digest", "x-signature",
+    ]  # fmt: skip
+    assert response.headers["vary"] == "Origin"
+    assert "content-length" not in response.headers
+    assert "access-control-allow-credentials" not in response.headers
+
+
+@FACES
+async def test_a_welcome_page_may_read_answers_and_refusals(
+    face: Face, path: str, body: object
+) -> None:
+    """A refusal that the page cannot read would be a riddle to it."""
+    async with face.client() as client:
+        good = await client.post(path, json=body, headers={"origin": LOCAL_PAGE})
+        bad = await client.post(path, content=b"{", headers=JSON | {"origin": LOCAL_PAGE})
+    assert (good.status_code, bad.status_code) == (200, 400)
+    for response in (good, bad):
+        assert response.headers["access-control-allow-origin"] == LOCAL_PAGE
+        assert response.headers["vary"] == "Origin"
+        exposed = response.headers["access-control-expose-headers"].split(", ")
+        assert {"Mcp-Session-Id", "WWW-Authenticate", "Retry-After"} <= set(exposed)
+
+
+@FACES
+async def test_a_foreign_page_and_no_page_get_nothing_of_it(
+    face: Face, path: str, body: object
+) -> None:
+    """No header of CORS: the browser keeps the answer from the page."""
+    foreign = {"origin": "https://evil.example"}
+    async with face.client() as client:
+        responses = [
+            await client.options(path, headers=foreign | PREFLIGHT),
+            await client.post(path, json=body, headers=foreign),
+            await client.post(path, json=body),
+        ]
+        twice = [("origin", LOCAL_PAGE), *[("access-control-request-method", "POST")] * 2]
+        doubled = await client.options(path, headers=twice)
+    assert [one.status_code for one in responses] == [403, 403, 200]
+    for response in responses:
+        assert not [name for name in response.headers if name.startswith("access-control")]
+    assert code_of(doubled) == "request_malformed"
+
+
 async def test_probes_answer_under_any_host(face: Face) -> None:
     """Orchestrators ask by address."""
     async with face.client(auth=None) as client:
@@ -328,6 +393,27 @@ async def test_a_token_that_allows_nothing_is_refused(
         response = await client.post(path, json=body, headers=headers)
     assert (response.status_code, code_of(response)) == (403, "scope_missing")
     assert 'error="insufficient_scope"' in response.headers["www-authenticate"]
+
+
+@FACES
+async def test_the_door_s_refusals_of_a_known_caller_are_noted(
+    tmp_path: Path, path: str, body: object
+) -> None:
+    """Behind a proven token every refusal is an audit row; strangers leave none."""
+    face = Face(settings_for(tmp_path))
+    verifier = face.gateway.gate.verifier
+    assert verifier is not None
+    powerless = {"authorization": f"Bearer {verifier.issue(TRADER, (), 60)}"}
+    async with face.client() as client:
+        await client.post(path, content=b"{", headers=JSON)
+    async with face.client(auth=None) as client:
+        await client.post(path, json=body, headers=powerless)
+        await client.post(path, content=b"{", headers=JSON)
+    channel = "http" if path == "/mcp" else "rest"
+    assert [(row.event, row.subject, row.channel, row.code) for row in face.noted()] == [
+        ("call.refused", TRADER, channel, "body_malformed"),
+        ("call.refused", TRADER, channel, "scope_missing"),
+    ]
 
 
 @FACES

@@ -11,6 +11,7 @@ from mcp import MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 
 from tests.support.mcpserver import ERAS, STRANGER, Agent, Era, an_order, code_of, connected
+from tests.support.tokens import NOW, SECRET, forge
 
 pytestmark = [
     pytest.mark.unit,
@@ -37,17 +38,53 @@ URIS = (
 )
 
 
+async def refused_list(agent: Agent, method: str) -> str:
+    """Ask for a list that must be refused; return the code."""
+    with pytest.raises(MCPError) as refused:
+        await getattr(agent.client, method)()
+    return code_of(refused.value)
+
+
+LISTS = ("list_tools", "list_resources", "list_resource_templates", "list_prompts")
+
+
+@pytest.mark.parametrize("method", LISTS)
+async def test_a_stranger_gets_no_list(mode: Era, method: str, tmp_path: Path) -> None:
+    """An empty list would say that there is nothing; the refusal says what is missing."""
+    async with connected(tmp_path, mode=mode, shows=STRANGER) as agent:
+        assert await refused_list(agent, method) == "token_missing"
+        assert untouched(agent)
+
+
+@pytest.mark.parametrize("method", LISTS)
+async def test_an_expired_token_of_stdio_is_told_and_no_empty_list(
+    mode: Era, method: str, tmp_path: Path
+) -> None:
+    """A desktop app that runs for days learns why its tools are gone."""
+    secret, token = SECRET.decode(), forge(exp=NOW + 60)
+    async with connected(tmp_path, mode=mode, jwt_secret=secret, token=token) as agent:
+        await getattr(agent.client, method)()
+        agent.clock.advance(66)
+        assert await refused_list(agent, method) == "token_expired"
+
+
+async def test_lists_are_counted_apart_from_calls(mode: Era, tmp_path: Path) -> None:
+    """The SDK's client asks for lists by itself: they spend one quota of their own."""
+    async with connected(tmp_path, mode=mode, rate_limit_per_minute=1) as agent:
+        await agent.client.list_resources()
+        assert await refused_list(agent, "list_prompts") == "quota_exceeded"
+        await agent.client.read_resource("freqtrade://pairs")
+
+
 def untouched(agent: Agent) -> bool:
     """Tell whether neither the bot was asked nor the store wanted."""
     return agent.bot.calls == [] and not agent.gateway._wanted.is_set()
 
 
 async def test_a_refusing_gate_empties_the_tool_list(mode: Era, tmp_path: Path) -> None:
-    """tools/list: neither a stranger nor a caller without a scope sees a tool."""
+    """tools/list: a caller without a scope for any sees no tool."""
     async with connected(tmp_path, mode=mode) as agent:
         assert [one.name for one in (await agent.client.list_tools()).tools] == list(TOOLS)
-    async with connected(tmp_path, mode=mode, shows=STRANGER) as agent:
-        assert (await agent.client.list_tools()).tools == []
     async with connected(tmp_path, mode=mode, scopes=POWERLESS) as agent:
         assert (await agent.client.list_tools()).tools == []
 
@@ -80,8 +117,6 @@ async def test_a_refusing_gate_empties_the_resource_list(mode: Era, tmp_path: Pa
     listed = {"freqtrade://pairs", "freqtrade://positions/open", "gateway://limits"}
     async with connected(tmp_path, mode=mode) as agent:
         assert {str(one.uri) for one in (await agent.client.list_resources()).resources} == listed
-    async with connected(tmp_path, mode=mode, shows=STRANGER) as agent:
-        assert (await agent.client.list_resources()).resources == []
     async with connected(tmp_path, mode=mode, scopes=POWERLESS) as agent:
         assert (await agent.client.list_resources()).resources == []
 
@@ -97,9 +132,8 @@ async def test_a_refusing_gate_empties_the_template_list(mode: Era, tmp_path: Pa
     async with connected(tmp_path, mode=mode) as agent:
         found = (await agent.client.list_resource_templates()).resource_templates
         assert {one.uri_template for one in found} == listed
-    for stranger in ({"shows": STRANGER}, {"scopes": POWERLESS}):
-        async with connected(tmp_path, mode=mode, **stranger) as agent:
-            assert (await agent.client.list_resource_templates()).resource_templates == []
+    async with connected(tmp_path, mode=mode, scopes=POWERLESS) as agent:
+        assert (await agent.client.list_resource_templates()).resource_templates == []
 
 
 @pytest.mark.parametrize("uri", URIS)
@@ -131,8 +165,6 @@ async def test_a_refusing_gate_empties_the_prompt_list(mode: Era, tmp_path: Path
     listed = {"market_briefing", "place_order", "review_positions"}
     async with connected(tmp_path, mode=mode) as agent:
         assert {one.name for one in (await agent.client.list_prompts()).prompts} == listed
-    async with connected(tmp_path, mode=mode, shows=STRANGER) as agent:
-        assert (await agent.client.list_prompts()).prompts == []
     async with connected(tmp_path, mode=mode, scopes=POWERLESS) as agent:
         assert (await agent.client.list_prompts()).prompts == []
 

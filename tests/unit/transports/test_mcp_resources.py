@@ -1,6 +1,7 @@
 """The resources: every URI that there is, and every kind that there is not."""
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -12,11 +13,11 @@ from tests.support.mcpserver import ERAS, PAIR, Agent, Era, an_order, code_of, c
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
-async def read(agent: Agent, uri: str) -> dict[str, object]:
+async def read(agent: Agent, uri: str) -> dict[str, Any]:
     [content] = (await agent.client.read_resource(uri)).contents
     assert isinstance(content, TextResourceContents)
     assert (str(content.uri), content.mime_type) == (uri, "application/json")
-    document: dict[str, object] = orjson.loads(content.text)
+    document: dict[str, Any] = orjson.loads(content.text)
     return document
 
 
@@ -32,6 +33,7 @@ async def test_pairs_tell_what_can_be_asked_for(mode: Era, tmp_path: Path) -> No
     async with connected(tmp_path, mode=mode) as agent:
         told = await read(agent, "freqtrade://pairs")
     assert told["pairs"] == ["BTC/USDT", "ETH/USDT"]
+    assert (told["as_of"], told["source"]) == ("2025-11-18T10:00:00Z", "live")
     assert told["timeframe"] == "5m"
     assert told["timeframes"] == [
         "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d",
@@ -77,10 +79,13 @@ async def test_positions_and_limits_and_orders_are_what_the_tools_answer(
         await agent.told("create_order", **order)
         held = await agent.told("get_open_positions")
         assert held["total_count"] == 1
+        held["source"] = "cache"  # a second has not passed
         assert await read(agent, "freqtrade://positions/open") == held
         assert await read(agent, "freqtrade://positions/BTC%2FUSDT") == held
         assert (await read(agent, "freqtrade://positions/ETH%2FUSDT"))["total_count"] == 0
-        assert await read(agent, "gateway://limits") == await agent.told("get_account")
+        limits, account = await read(agent, "gateway://limits"), await agent.told("get_account")
+        assert limits["limits"].pop("calls_left") != account["limits"].pop("calls_left")
+        assert limits == account
         request_id = order["request_id"]
         state = await agent.told("get_order", request_id=request_id)
         assert await read(agent, f"gateway://orders/{request_id}") == state

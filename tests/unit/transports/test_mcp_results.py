@@ -1,7 +1,6 @@
 """Answers as MCP documents: candles in columns and rows, numbers, refusals."""
 
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
 
 import orjson
 import pytest
@@ -68,12 +67,6 @@ def test_the_age_is_told_and_never_negative(later_s: float, age_s: float) -> Non
     """Seconds since the bot was asked; a clock that was set back is no future."""
     now = START + timedelta(seconds=later_s)
     assert results.candles(series(0), now=now, limit=1)["age_s"] == age_s
-
-
-def test_a_decimal_becomes_a_number_and_nothing_stays_null() -> None:
-    """JSON numbers, as the predecessor had them."""
-    assert results.number(Decimal("0.001")) == 0.001
-    assert results.number(None) is None
 
 
 def test_a_success_is_the_same_document_twice() -> None:

@@ -1,15 +1,19 @@
 """What the MCP server says of itself, what it shows to whom, and how its tools fail."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from mcp.types import TextContent
+from mcp import MCPError
+from mcp.types import PromptReference, TextContent
 
 from mcp_gateway import __version__
+from mcp_gateway.telemetry import metrics
 from mcp_gateway.transports.mcp.results import REPLAYED
-from tests.support.mcpserver import ERAS, PAIR, Era, an_order, connected
+from tests.support.mcpserver import ERAS, PAIR, Agent, Era, an_order, connected
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 MOST_BYTES = 10_000  # of the whole tool list; benchmarks/ counts its tokens too
@@ -91,6 +95,98 @@ async def test_resources_are_listed_by_scope(tmp_path: Path) -> None:
         templates = (await agent.client.list_resource_templates()).resource_templates
     assert {str(one.uri) for one in resources} == {"freqtrade://positions/open", "gateway://limits"}
     assert {one.uri_template for one in templates} == {"freqtrade://positions/{pair}"}
+
+
+def counted(operation: str, code: str) -> float:
+    """Return how many calls of an operation over stdio have ended with this code."""
+    labels = {"operation": operation, "channel": "stdio", "code": code}
+    return metrics.REGISTRY.get_sample_value("mcp_gateway_calls_total", labels) or 0
+
+
+async def list_prompts(agent: Agent) -> object:
+    return await agent.client.list_prompts()
+
+
+async def read_pairs(agent: Agent) -> object:
+    return await agent.client.read_resource("freqtrade://pairs")
+
+
+async def get_prompt(agent: Agent) -> object:
+    return await agent.client.get_prompt("review_positions", {})
+
+
+async def complete_pair(agent: Agent) -> object:
+    prompt = PromptReference(name="market_briefing")
+    return await agent.client.complete(prompt, {"name": "pair", "value": ""})
+
+
+async def call_get_account(agent: Agent) -> object:
+    return await agent.told("get_account")
+
+
+async def misread_pair(agent: Agent) -> object:
+    return await agent.client.read_resource("freqtrade://pairs/NO%2FUSDT")
+
+
+async def misread_uri(agent: Agent) -> object:
+    return await agent.client.read_resource("freqtrade://nothing")
+
+
+async def misname_prompt(agent: Agent) -> object:
+    return await agent.client.get_prompt("nothing", {})
+
+
+async def miscall_tool(agent: Agent) -> object:
+    return await agent.refusal("get_account", nonsense=1)
+
+
+async def call_no_tool(agent: Agent) -> object:
+    return await agent.refusal("sell_everything")
+
+
+Act = Callable[[Agent], Awaitable[object]]
+
+
+@pytest.mark.parametrize(
+    ("act", "operation"),
+    [
+        (list_prompts, "list"), (read_pairs, "read_pairs"), (get_prompt, "get_prompt"),
+        (complete_pair, "complete"), (call_get_account, "get_account"),
+    ],
+)  # fmt: skip
+async def test_every_kind_of_call_is_counted_when_it_is_answered(
+    act: Act, operation: str, tmp_path: Path
+) -> None:
+    """Once, under ``ok``: tools, resources, prompts, completion and lists alike."""
+    async with connected(tmp_path) as agent:
+        before = counted(operation, "ok")
+        await act(agent)
+        assert counted(operation, "ok") == before + 1
+        assert agent.gateway.trail.oldest(10) == ()
+
+
+@pytest.mark.parametrize(
+    ("act", "operation", "code"),
+    [
+        (misread_pair, "read_pairs", "pair_unknown"),
+        (misread_uri, "unknown_resource", "resource_unknown"),
+        (misname_prompt, "get_prompt", "prompt_unknown"),
+        (miscall_tool, "get_account", "request_invalid"),
+        (call_no_tool, "unknown_tool", "tool_unknown"),
+    ],
+)
+async def test_every_kind_of_refusal_is_counted_and_noted(
+    act: Act, operation: str, code: str, tmp_path: Path
+) -> None:
+    """A known caller's refusal is an audit row, whatever it asked for."""
+    async with connected(tmp_path) as agent:
+        before = counted(operation, code)
+        with suppress(MCPError):
+            await act(agent)
+        assert counted(operation, code) == before + 1
+        (row,) = agent.gateway.trail.oldest(10)
+        assert (row.event, row.operation, row.code) == ("call.refused", operation, code)
+        assert (row.subject, row.channel) == ("agent-a", "stdio")
 
 
 @pytest.mark.parametrize("mode", ERAS)

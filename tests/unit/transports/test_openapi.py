@@ -38,7 +38,7 @@ async def test_every_route_is_on_the_page_and_nothing_else(face: Face) -> None:
     """The page and the dispatch are made of one table."""
     page = await page_of(face)
     told = {(method.upper(), path) for path, item in page["paths"].items() for method in item}
-    assert told == {(route.method, route.path) for route in face.rest.routes}
+    assert told == {(route.method, route.path) for route in face.routes}
     identifiers = [one["operationId"] for item in page["paths"].values() for one in item.values()]
     assert len(set(identifiers)) == len(identifiers)
 
@@ -70,14 +70,14 @@ async def test_every_status_that_is_answered_is_documented(tmp_path: Path) -> No
 
 def test_every_refusal_of_the_tree_can_be_told_by_some_route(face: Face) -> None:
     """A status that errors.py knows and no route documents would be a surprise to a caller."""
-    documented = {status for route in face.rest.routes for status in route.refused_with}
+    documented = {status for route in face.routes for status in route.refused_with}
     known = {kind.status for kind in _refusals(errors.GatewayError)}
     assert known - documented == {405}  # a method that is no operation has no place on the page
 
 
 def test_each_guarded_route_names_one_operation_of_the_table(face: Face) -> None:
     """Who may what stands in one table, for this face too."""
-    operations = [route.operation for route in face.rest.routes if route.operation]
+    operations = [route.operation for route in face.routes if route.operation]
     assert sorted(operations) == [
         "create_order", "dry_run_order", "get_candles", "get_open_positions", "get_order",
     ]  # fmt: skip
@@ -97,7 +97,7 @@ Answered = set[tuple[str, str, int]]
 async def _good_and_bad(face: Face) -> Answered:
     answered: Answered = set()
     async with face.client(auth=face.auth(signed=True)) as client:
-        for route in face.rest.routes:
+        for route in face.routes:
             path = route.path.replace("{request_id}", str(ORDER["request_id"]))
             query = "?pair=BTC/USDT&timeframe=5m" if route.query and "candles" in path else ""
             good = {"json": ORDER} if route.method == "POST" else {}

@@ -31,13 +31,13 @@ def face(tmp_path: Path) -> Face:
 
 
 async def test_candles_have_the_predecessor_s_shape_and_ours_behind_it(face: Face) -> None:
-    """A list of objects with Unix seconds; then as_of, source and resampled_from."""
+    """A list of objects with Unix seconds; then how old they are and where they are from."""
     async with face.client() as client:
         response = await client.get(CANDLES)
     assert response.status_code == 200
     told = response.json()
     assert list(told) == [
-        "pair", "timeframe", "count", "candles", "as_of", "source", "resampled_from",
+        "pair", "timeframe", "count", "candles", "as_of", "age_s", "source", "resampled_from",
     ]  # fmt: skip
     assert told["count"] == 2
     assert told["candles"][0] == {
@@ -69,7 +69,7 @@ async def test_candles_default_to_five_hundred_from_the_cache(face: Face) -> Non
         "pair=BTC/USDT&timeframe=5m&limit=1_0", "pair=BTC/USDT&timeframe=5m&limit=%D9%A1",
         "pair=BTC/USDT&timeframe=5m&limit=", "pair=BTC/USDT&timeframe=5m&limit=1&limit=2",
         "pair=BTC/USDT&timeframe=5m&limt=5", "pair=BTC/USDT&timeframe=5m&use_cache=maybe",
-        "pair=BTC/USDT&timeframe=%ff", "pair=BTC/USDT&timeframe=" + "5" * 5000,
+        "pair=BTC/USDT&timeframe=7x", "pair=BTC/USDT&timeframe=%ff", "pair=BTC/USDT&timeframe=" + "5" * 5000,
         "&".join(f"a{number}=1" for number in range(50)),
     ],
 )  # fmt: skip
@@ -82,11 +82,12 @@ async def test_a_wrong_query_is_refused_and_reaches_no_market(face: Face, query:
 
 
 async def test_open_positions_have_the_predecessor_s_shape(face: Face) -> None:
-    """total_count and positions first, then as_of, mode and source."""
+    """total_count and positions first, then as_of, age_s, mode and source."""
     async with face.client() as client:
         response = await client.get("/api/v1/positions/open?pair=BTC/USDT")
     told = response.json()
-    assert list(told) == ["total_count", "positions", "as_of", "mode", "source"]
+    assert list(told) == ["total_count", "positions", "as_of", "age_s", "mode", "source"]
+    shapes.OpenPositions.model_validate_json(response.content, strict=True)
     assert told["positions"] == [
         {
             "pair": "BTC/USDT", "side": "buy", "amount": 0.01, "entry_price": 50000.0,
@@ -266,6 +267,18 @@ async def test_malformed_calls_spend_the_caller_s_quota(tmp_path: Path) -> None:
     assert int(response.headers["retry-after"]) >= 1
 
 
+async def test_a_refusal_behind_the_gate_is_an_audit_row(face: Face) -> None:
+    """A known caller's refusal leaves its mark, and its answer none."""
+    async with face.client() as client:
+        await client.get(CANDLES)
+        await client.get("/api/v1/candles?x=1")
+        await client.get("/api/v1/orders/00000000-0000-0000-0000-000000000000")
+    assert [(row.event, row.operation, row.code) for row in face.noted()] == [
+        ("call.refused", "get_candles", "request_invalid"),
+        ("call.refused", "get_order", "order_unknown"),
+    ]
+
+
 async def test_health_has_the_predecessor_s_shape(face: Face) -> None:
     """status, timestamp, version, services; an embedded part says so."""
     async with face.client(auth=None) as client:
@@ -278,12 +291,14 @@ async def test_health_has_the_predecessor_s_shape(face: Face) -> None:
 
 async def test_probes_tell_orchestrators_by_status(face: Face) -> None:
     """Degraded still serves reads; not ready and unhealthy do not."""
-    face.gateway.told_health = Health("degraded", {"freqtrade": "unhealthy"}, ready=False)
+    face.gateway.told_health = Health("degraded", {"freqtrade": "unhealthy"})
+    face.gateway.ready = False
     async with face.client(auth=None) as client:
         assert (await client.get("/health")).status_code == 200
         assert (await client.get("/health/live")).status_code == 200
         assert (await client.get("/health/ready")).status_code == 503
-        face.gateway.told_health = Health("unhealthy", {}, ready=True)
+        face.gateway.told_health = Health("unhealthy", {})
+        face.gateway.ready = True
         assert (await client.get("/health")).status_code == 503
         assert (await client.get("/health/ready")).status_code == 200
 

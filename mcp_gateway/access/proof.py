@@ -1,0 +1,85 @@
+"""Whose signature a call carries: the caller's own key, and bytes that were never used before."""
+
+import hashlib
+from typing import Final, Literal
+
+from mcp_gateway.access.keyring import Keyring
+from mcp_gateway.clock import Clock, iso
+from mcp_gateway.domain.principals import Credentials, PlainSigned, Principal, Signed, Unsigned
+from mcp_gateway.errors import NotPermitted
+from mcp_gateway.storage.kv import KeyValue
+
+# A signature may be dated one window ahead, so it fits for two; the margin covers replicas
+# whose clocks differ by seconds.
+NONCE_MARGIN_S: Final = 5
+SignatureFault = Literal[
+    "signature_missing", "signature_invalid", "signature_expired", "signature_replayed"
+]
+_FAULTS: Final[dict[SignatureFault, tuple[str, str]]] = {
+    "signature_missing": (
+        "This call must be signed.",
+        "Sign the request by RFC 9421 (label gw, tag mcp-gateway) with the key of your subject.",
+    ),
+    "signature_invalid": (
+        "The signature does not fit the request, or its key is not the caller's.",
+        "Sign the exact bytes, method, host and path that you send, with your subject's key.",
+    ),
+    "signature_expired": (
+        "The signature's time is too far from the server's.",
+        "Set your clock by server_time, sign anew and send at once.",
+    ),
+    "signature_replayed": (
+        "This signature was used before.",
+        "Sign every request anew; for the same order keep its request_id.",
+    ),
+}
+
+
+class Proof:
+    """Asks for the signature of a call that must be signed, and spends its nonce.
+
+    Args:
+        nonces: remembers used nonces; shared by every process.
+        window_s: how far a signature's time may be off; nonces are kept for twice as long.
+        plain: whether REST may use the predecessor's form, which can be replayed.
+    """
+
+    def __init__(
+        self, keyring: Keyring, nonces: KeyValue, clock: Clock, *, window_s: int, plain: bool
+    ) -> None:
+        self._keyring = keyring
+        self._nonces = nonces
+        self._clock = clock
+        self._window_s = window_s
+        self._plain = plain
+
+    async def key_id(self, principal: Principal, credentials: Credentials) -> str:
+        """Return the id of the caller's own key that signed this call, for the first time.
+
+        Raises:
+            NotPermitted: signature_missing, _invalid, _expired or _replayed.
+            StoreUnavailable: whether the nonce is new cannot be checked.
+        """
+        evidence = credentials.evidence
+        if isinstance(evidence, Unsigned):
+            raise self._fault(evidence.code)
+        if isinstance(evidence, PlainSigned) and not (
+            self._plain and credentials.channel == "rest"
+        ):
+            raise self._fault("signature_missing")
+        key = self._keyring.find(evidence.key_id)
+        if key is None or key.subject != principal.subject:
+            raise self._fault("signature_invalid")
+        if isinstance(evidence, Signed) and not await self._is_first(evidence):
+            raise self._fault("signature_replayed")
+        return key.key_id
+
+    async def _is_first(self, evidence: Signed) -> bool:
+        spent = hashlib.sha256(f"{evidence.key_id}\0{evidence.nonce}".encode()).hexdigest()
+        ttl_s = 2 * self._window_s + NONCE_MARGIN_S
+        return await self._nonces.add_if_absent(f"nonce:{spent}", ttl_s)
+
+    def _fault(self, code: SignatureFault) -> NotPermitted:
+        message, hint = _FAULTS[code]
+        told = {"server_time": iso(self._clock.now())}
+        return NotPermitted(message, code=code, hint=hint, detail=told)

@@ -1,0 +1,101 @@
+"""The routes of the HTTP face as values, and how the door finds one: a table, no patterns."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pydantic import BaseModel
+
+from mcp_gateway.domain.principals import Credentials
+from mcp_gateway.gateway import Gateway
+from mcp_gateway.transports.requests import JSON, Answer, Request
+
+Guard = Literal["open", "token"]
+Handler = Callable[[Gateway, Request, Credentials], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method at a path: who answers it, what the door asks for, and how it may refuse.
+
+    ``path`` is the template and the label in metrics; a ``{name}`` at its end stands for one
+    segment. ``handler`` is None where the MCP SDK's app answers. ``answer`` is the shape of a
+    200, None for what is no JSON; ``also`` has the shapes of other statuses that are no
+    refusals; ``refusals`` are the statuses of its own, beside those that ``refused_with`` adds
+    for every route of its kind. ``probe`` marks what an orchestrator asks by address: no Host
+    check, and no log line above DEBUG.
+    """
+
+    method: str
+    path: str
+    summary: str
+    handler: Handler | None
+    answer: type[BaseModel] | None = None
+    operation: str | None = None
+    guard: Guard = "open"
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    media_types: tuple[str, ...] = (JSON,)
+    also: Mapping[int, type[BaseModel]] = field(default_factory=dict)
+    refusals: tuple[int, ...] = ()
+    probe: bool = False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a token is asked for."""
+        return self.operation is not None or self.guard == "token"
+
+    @property
+    def signable(self) -> bool:
+        """Whether a signature over its bytes may matter to the gate."""
+        return self.guarded and self.method == "POST"
+
+    @property
+    def refused_with(self) -> tuple[int, ...]:
+        """Every status of a problem that this route can answer, ascending."""
+        told = {*self.refusals, 431, 500}
+        if not self.probe:
+            told |= {403, 421}  # origin, host
+        if self.guarded:
+            told |= {401, 403}
+        if self.method == "POST":
+            told |= {400, 408, 413, 415}
+        if self.operation is not None:
+            told |= {422, 429, 503}
+        return tuple(sorted(told - self.also.keys()))
+
+
+MCP: Final = Route("POST", "/mcp", "MCP, streamable HTTP", None, guard="token")
+
+Table = Mapping[str, Mapping[str, Route]]
+
+
+def table(routes: Iterable[Route]) -> Table:
+    """Return the routes by path, then by method.
+
+    Raises:
+        ValueError: two routes for one method at one path; one of them would never be asked.
+    """
+    told: dict[str, dict[str, Route]] = {}
+    for route in routes:
+        methods = told.setdefault(route.path, {})
+        if route.method in methods:
+            raise ValueError(f"{route.method} {route.path} stands twice in the table")
+        methods[route.method] = route
+    return told
+
+
+def find(routes: Table, path: str) -> tuple[Mapping[str, Route], Mapping[str, str]]:
+    """Return the routes at a raw path by method, and what their template captures.
+
+    Fixed paths win over templates. The raw path counts: ``%2F`` is no way around a table. Both
+    are empty where there is nothing.
+    """
+    if path in routes and "{" not in path:
+        return routes[path], {}
+    for template, methods in routes.items():
+        stem, brace, name = template.partition("{")
+        rest = path.removeprefix(stem)
+        if brace and rest != path and rest and "/" not in rest:
+            return methods, {name.removesuffix("}"): rest}
+    return {}, {}
