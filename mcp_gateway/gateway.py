@@ -8,6 +8,7 @@ import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
@@ -19,8 +20,9 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import BotUnavailable, Draining, GatewayError, InternalError
 from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.market.flights import Flights
 from mcp_gateway.market.service import Market
-from mcp_gateway.orders.account import Account, account_of
+from mcp_gateway.orders.account import Account, Wallet, account_of, wallet_of
 from mcp_gateway.orders.detached import Detached, detached
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import KeyValue, open_kv
@@ -31,11 +33,13 @@ if TYPE_CHECKING:  # imported when the store opens, see open_books
     from mcp_gateway.orders.books import Books
     from mcp_gateway.orders.service import OrderService
 
-DRAIN_S: Final = 8.0  # for orders on their way when the gateway stops; recovery takes the rest
+DRAIN_S: Final = 4.0  # for orders on their way when the gateway stops; recovery takes the rest
 REOPEN_S: Final = 2.0
 UNMENDABLE: Final = {"store_held", "schema_newer", "schema_outdated"}
 LONGEST_WAIT_S: Final = 10.0  # of an order tool for the store to open
 HEALTH_DEADLINE_S: Final = 2.0
+HEALTH_KEPT_S: Final = 2.0
+WALLET_KEPT_S: Final = 1.0
 Ping = Callable[[], Awaitable[object]]
 Absence = Callable[[], BotUnavailable | None]
 Word = Literal["healthy", "unhealthy", "embedded", "opening"]
@@ -59,11 +63,16 @@ class Gateway:
         clock: Clock,
         kv: KeyValue,
         bot: FreqtradeClient,
+        order_bot: FreqtradeClient | None = None,
     ) -> None:
         self.settings: Final = settings
         self.clock: Final = clock
         self.kv: Final = kv
         self.bot: Final = bot
+        # Connections of its own, so that no flood of reads can hold up an order.
+        self._order_bot = order_bot or bot
+        self._wallets: Flights[None, Wallet] = Flights(clock, WALLET_KEPT_S)
+        self._healths: Flights[None, Health] = Flights(clock, HEALTH_KEPT_S)
         self.trail: Final = Trail()
         self.gate: Final[Gate] = build_gate(settings, kv, self.trail, clock)
         self.market: Final = Market(bot, kv, clock, settings.redis_ttl)
@@ -103,7 +112,9 @@ class Gateway:
 
     async def account(self, admission: Admission) -> Account:
         """Tell balance, mode and limits; raises BotUnavailable."""
-        return await account_of(admission, self.bot, self.settings.rate_limit_per_minute)
+        told = await self._wallets.ask(None, partial(wallet_of, self.bot))
+        limit = self.settings.rate_limit_per_minute
+        return account_of(admission, told.value, told.as_of, limit)
 
     @property
     def ready(self) -> bool:
@@ -114,7 +125,14 @@ class Gateway:
         return not self._stopping and (self._books is not None or not self._wanted.is_set())
 
     async def health(self) -> Health:
-        """Ask every service how it is, all at once, in two seconds at most."""
+        """Tell how every service is, as of two seconds ago at most.
+
+        Anybody may ask this without a token, so askers share one look.
+        """
+        return (await self._healths.ask(None, self._look)).value
+
+    async def _look(self) -> Health:
+        """Ask every service, all at once, in two seconds at most."""
         if self._stopping:
             return Health("unhealthy", {})
         services: dict[str, Word] = {}
@@ -122,22 +140,17 @@ class Gateway:
             group.start_soon(self._ask, services, "freqtrade", self.bot.bot_state)
             if self.kv.backend == "redis":
                 group.start_soon(self._ask, services, "redis", self.kv.ping)
-            if self._books is not None and not self.settings.embedded_store:
+            if self._books is not None:
                 group.start_soon(self._ask, services, "postgres", self._books.store.ping)
         services.setdefault("redis", "embedded")
-        services.setdefault("postgres", self._store_word())
+        services.setdefault("postgres", "unhealthy" if self._trouble else "opening")
+        if self.settings.embedded_store and services["postgres"] != "unhealthy":
+            services["postgres"] = "embedded"
         ailing = [name for name, word in services.items() if word == "unhealthy"]
         status: Literal["healthy", "degraded", "unhealthy"] = "healthy"
         if ailing:
             status = "unhealthy" if "freqtrade" in ailing and len(ailing) > 1 else "degraded"
         return Health(status, dict(sorted(services.items())))
-
-    def _store_word(self) -> Word:
-        if self._trouble is not None:
-            return "unhealthy"
-        if self.settings.embedded_store:
-            return "embedded"
-        return "opening"
 
     async def _ask(self, services: dict[str, Word], name: str, ping: Ping) -> None:
         services[name] = "unhealthy"
@@ -179,6 +192,7 @@ class Gateway:
                 parts.callback(self._ended.set)
                 parts.push_async_callback(self.kv.close)
                 parts.push_async_callback(self.bot.aclose)
+                parts.push_async_callback(self._order_bot.aclose)
                 background = await parts.enter_async_context(anyio.create_task_group())
                 parts.callback(background.cancel_scope.cancel)
                 work = await parts.enter_async_context(detached(DRAIN_S))
@@ -207,7 +221,7 @@ class Gateway:
         while True:
             try:
                 books: Books = await module.open_books(
-                    self.settings, bot=self.bot, market=self.market, trail=self.trail,
+                    self.settings, bot=self._order_bot, market=self.market, trail=self.trail,
                     work=work, clock=self.clock,
                 )  # fmt: skip
             except GatewayError as error:
@@ -259,10 +273,10 @@ async def open_gateway(
     """
     clock = clock or Clock()
     kv = open_kv(settings.redis_url, clock)
-    bot = bot_from(settings, clock)
+    bot, order_bot = bot_from(settings, clock), bot_from(settings, clock)
     if absence is not None:
-        bot.absence = absence
-    gateway = Gateway(settings, clock, kv, bot)
+        bot.absence = order_bot.absence = absence
+    gateway = Gateway(settings, clock, kv, bot, order_bot)
     async with gateway.running(store_after_s):
         yield gateway
 

@@ -1,6 +1,7 @@
 """What an agent may know of the account, so that it need not probe for its limits."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from mcp_gateway.domain.positions import Balance, BotState, Mode
@@ -12,18 +13,31 @@ from mcp_gateway.orders.risk import largest_notional
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Balance, mode and limits at one moment; amounts in the bot's quote currency."""
+    """Balance, mode and limits at one moment; amounts in the bot's quote currency.
+
+    ``as_of`` is when the bot was asked.
+    """
 
     mode: Mode
     bot: BotState
     balance: Balance | None
     open_positions: int
+    as_of: datetime
     largest_notional: Decimal
     calls_per_minute: int
     scopes: tuple[str, ...]
 
 
-async def account_of(admission: Admission, bot: FreqtradeClient, calls_per_minute: int) -> Account:
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """What the bot says of itself, its money and its positions; the same for every caller."""
+
+    bot: BotState
+    balance: Balance | None
+    open_positions: int
+
+
+async def wallet_of(bot: FreqtradeClient) -> Wallet:
     """Ask the bot for its state, its wallet and its positions.
 
     Raises:
@@ -35,12 +49,20 @@ async def account_of(admission: Admission, bot: FreqtradeClient, calls_per_minut
         balance: Balance | None = await bot.balance()
     except BotError:
         balance = None  # the wallet needs the exchange; the rest is worth telling without it
+    return Wallet(state, balance, len(trades))
+
+
+def account_of(
+    admission: Admission, wallet: Wallet, as_of: datetime, calls_per_minute: int
+) -> Account:
+    """Return what one caller is told of the wallet, with its own limits."""
     return Account(
-        mode=state.mode,
-        bot=state,
-        balance=balance,
-        open_positions=len(trades),
-        largest_notional=largest_notional(balance),
+        mode=wallet.bot.mode,
+        bot=wallet.bot,
+        balance=wallet.balance,
+        open_positions=wallet.open_positions,
+        as_of=as_of,
+        largest_notional=largest_notional(wallet.balance),
         calls_per_minute=calls_per_minute,
         scopes=tuple(sorted(admission.principal.scopes)),
     )

@@ -22,6 +22,7 @@ from mcp_gateway.orders.records import Records
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.settings import Settings
+from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.revisions import Revisions
 from mcp_gateway.storage.sql import Store
 
@@ -100,8 +101,9 @@ def _books(
     clock: Clock,
 ) -> Books:
     ledger = Ledger(store, clock)
+    prices = Market(bot, open_kv(None, clock), clock, settings.redis_ttl)
     finder = FactFinder(
-        ledger, bot, market, clock, settings.bot, settings.mode, settings.read_timeout_s
+        ledger, bot, market, prices, clock, settings.bot, settings.mode, settings.read_timeout_s
     )
     submission = Submission(ledger, finder, bot, clock)
     reconciler = Reconciler(

@@ -23,6 +23,8 @@ class FactFinder:
     """Asks the bot, anew for each order, everything that the checks need.
 
     Args:
+        market: what readers see; it forgets its positions when an order changes them.
+        prices: asked over the orders' own connections.
         bot_name: under which the ledger keeps this bot's orders.
         declared_mode: the mode in which the operator says that the bot is.
         deadline_s: wall-clock seconds for all questions together.
@@ -31,6 +33,7 @@ class FactFinder:
     ledger: Ledger
     bot: FreqtradeClient
     market: Market
+    prices: Market
     clock: Clock
     bot_name: str
     declared_mode: Mode
@@ -87,7 +90,7 @@ class FactFinder:
             if trade.pair == pair and trade.current_rate is not None:
                 return Price(trade.current_rate, 0.0, step_s)
         try:
-            last = await self.market.last_price(pair)
+            last = await self.prices.last_price(pair)
         except GatewayError:
             return None  # a price that can't be told fails its own check
         if last is None:

@@ -48,6 +48,7 @@ class Store:
         self._data_dir = data_dir.absolute()
         self._holds: list[Hold] = []
         self._engine: AsyncEngine | None = None
+        self._opened_inode: int | None = None
 
     async def open(self, *, migrates: bool | None = None) -> Revisions:
         """Connect, and see to it that the schema is the one this program needs.
@@ -70,11 +71,13 @@ class Store:
             if self.name == "sqlite":
                 self._take_hold()
             self._engine = make_engine(self.name, self._url)
-            return await self._prepare(self.name == "sqlite" if migrates is None else migrates)
+            found = await self._prepare(self.name == "sqlite" if migrates is None else migrates)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.close()
             raise
+        self._opened_inode = _inode(file_of(self._url)) if self.name == "sqlite" else None
+        return found
 
     async def close(self) -> None:
         """Close every connection and let the lock go; a second call does nothing."""
@@ -103,7 +106,16 @@ class Store:
         return self._transaction(writes=False)
 
     async def ping(self) -> None:
-        """Return if the engine answers a SELECT."""
+        """Return if the engine answers a SELECT, and SQLite's file is still the one it opened.
+
+        A file that was deleted or replaced is still read from the open handle; only a write
+        would find out.
+        """
+        if self.name == "sqlite" and _inode(file_of(self._url)) != self._opened_inode:
+            raise StoreUnavailable(
+                "The database file was removed or replaced.",
+                hint="Stop the gateway, put the file back, and start again.",
+            )
         async with self.read() as connection:
             await connection.execute(select(1))
 
@@ -156,6 +168,13 @@ class Store:
             raise
         except SQLAlchemyError as error:
             raise unavailable(self.name, error) from error
+
+
+def _inode(file: Path) -> int | None:
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
 
 
 async def check(url: str) -> Revisions:

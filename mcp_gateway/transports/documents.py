@@ -67,17 +67,16 @@ def preview(dry_run: Preview) -> dict[str, Any]:
     }
 
 
-def account(state: Account, *, as_of: datetime, calls_left: Mapping[str, int]) -> dict[str, Any]:
+def account(state: Account, *, calls_left: Mapping[str, int]) -> dict[str, Any]:
     """Return balance, mode, bot state and this caller's limits; amounts in quote.
 
     Args:
-        as_of: when the bot was asked.
         calls_left: what is left just now, by quota.
     """
     balance = state.balance
     return {
         "mode": state.mode,
-        "as_of": iso(as_of),
+        "as_of": iso(state.as_of),
         "balance": None
         if balance is None
         else {

@@ -34,7 +34,9 @@ from mcp_gateway.transports.requests import ASGIApp, Receive, Scope, Send
 from mcp_gateway.transports.rest.routes import rest_routes
 from mcp_gateway.transports.routes import MCP
 
-GRACE_S: Final = 10  # for answers under way when the server stops; orders drain after it
+# For answers under way when the server stops; orders drain after it. Both together stay below
+# the ten seconds that container engines wait before they kill.
+GRACE_S: Final = 5
 # Longer than clients keep an idle connection (httpx: 5 s, load balancers: 60 s), so that it is
 # the client who closes and no call meets a closing server.
 KEEP_ALIVE_S: Final = 75

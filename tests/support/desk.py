@@ -58,7 +58,7 @@ async def open_desk(
         async with detached(1.0) as work:
             ledger = Ledger(store, clock)
             market = Market(client, open_kv(None, clock), clock, 300)
-            finder = FactFinder(ledger, client, market, clock, BOT, "dry-run", 5.0)
+            finder = FactFinder(ledger, client, market, market, clock, BOT, "dry-run", 5.0)
             submission = Submission(ledger, finder, client, clock)
             reconciler = Reconciler(
                 submission, ledger, client, clock, BOT, orphaned_after_s, quiet_s=60.0

@@ -16,7 +16,7 @@ from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Admission, Credentials, Unsigned
 from mcp_gateway.errors import BotUnavailable, Draining, GatewayError, StoreUnavailable
-from mcp_gateway.gateway import UNMENDABLE, Gateway, open_gateway
+from mcp_gateway.gateway import HEALTH_KEPT_S, UNMENDABLE, Gateway, open_gateway
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.sql import Store
@@ -97,6 +97,30 @@ async def test_the_first_order_opens_the_store_and_waits_for_it(tmp_path: Path) 
         assert bot.asked("forceenter") == 1
 
 
+async def test_many_who_ask_how_it_is_ask_the_bot_once(tmp_path: Path) -> None:
+    """Anybody may ask without a token: a flood of probes must not become one at the bot."""
+    clock = ManualClock()
+    bot = TradingBot(clock)
+    async with running(settings(tmp_path), bot, clock, NEVER_S) as gateway:
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(gateway.health)
+        assert bot.asked("show_config") == 1
+        clock.advance(HEALTH_KEPT_S)
+        await gateway.health()
+        assert bot.asked("show_config") == 2
+
+
+async def test_a_store_that_is_gone_is_unhealthy_though_embedded(tmp_path: Path) -> None:
+    """Orders would all be refused: /health must not say that all is well."""
+    clock = ManualClock()
+    async with running(settings(tmp_path), TradingBot(clock), clock, 0.0) as gateway:
+        await gateway.ensure_store_is_ours()
+        (tmp_path / "gateway.sqlite").unlink()
+        health = await gateway.health()
+        assert (health.status, health.services["postgres"]) == ("degraded", "unhealthy")
+
+
 async def test_the_store_opens_by_itself_in_its_time(tmp_path: Path) -> None:
     """Recovery of an earlier process's orders does not wait for the next order."""
     clock = ManualClock()
@@ -153,6 +177,7 @@ async def test_a_postgresql_that_comes_back_is_taken_up(
         health = await gateway.health()
         assert (health.status, health.services["postgres"]) == ("healthy", "healthy")
         own_postgres.stop()
+        clock.advance(HEALTH_KEPT_S)
         health = await gateway.health()
         assert (health.status, health.services["postgres"]) == ("degraded", "unhealthy")
         with pytest.raises(StoreUnavailable) as refused:
@@ -231,6 +256,7 @@ async def test_with_redis_down_reads_go_on_and_orders_are_refused(
     async with running(given, bot, clock, NEVER_S) as gateway:
         assert (await gateway.health()).services["redis"] == "healthy"
         own_redis.stop()
+        clock.advance(HEALTH_KEPT_S)
         health = await gateway.health()
         assert (health.status, health.services["redis"]) == ("degraded", "unhealthy")
         told = await gateway.market.candles(

@@ -132,10 +132,10 @@ class TradingTools:
 
 async def account(gateway: Gateway) -> dict[str, Any]:
     """Return what the bot and the gate tell the present caller of its account."""
-    admission, as_of = current_admission(), gateway.clock.now()
+    admission = current_admission()
     state = await gateway.account(admission)
     calls_left = await gateway.gate.calls_left(admission.principal)
-    return documents.account(state, as_of=as_of, calls_left=calls_left)
+    return documents.account(state, calls_left=calls_left)
 
 
 def build_tools(gateway: Gateway) -> list[Tool]:

@@ -61,10 +61,10 @@ def test_an_account_tells_when_the_bot_was_asked_and_what_is_left() -> None:
     """So that an agent need not probe for its limits."""
     balance = Balance("USDT", Decimal(1000), Decimal("999.5"), simulated=True)
     state = Account(
-        mode="dry-run", bot=STATE, balance=balance, open_positions=0,
+        mode="dry-run", bot=STATE, balance=balance, open_positions=0, as_of=START,
         largest_notional=Decimal(100), calls_per_minute=60, scopes=("positions:read",),
     )  # fmt: skip
-    told = documents.account(state, as_of=START, calls_left={"get_account": 59})
+    told = documents.account(state, calls_left={"get_account": 59})
     assert told["as_of"] == "2025-11-18T10:00:00Z"
     assert told["limits"] == {
         "largest_notional": 100.0, "calls_per_minute": 60, "calls_left": {"get_account": 59},
