@@ -28,6 +28,8 @@ def main() -> int:
         if not python.exists():
             print(f"Creating {folder} …", flush=True)
             venv.create(folder, with_pip=True)
+        if not has_pip(python):  # an environment that uv or Debian made may come without
+            run(python, "-m", "ensurepip")
         print("Installing the pinned requirements …", flush=True)
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
             "--require-hashes", "-r", HERE / "bootstrap.txt")  # fmt: skip
@@ -45,6 +47,12 @@ def main() -> int:
         )
         return 1
     return 0
+
+
+def has_pip(python: Path) -> bool:
+    """Tell whether the environment has pip."""
+    found = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False)
+    return found.returncode == 0
 
 
 def run(*command: object) -> None:
