@@ -15,6 +15,7 @@ from mcp_gateway.orders import answers
 from mcp_gateway.orders.ledger import Ledger
 
 MOST_ROWS: Final = 1000
+LARGEST_ID: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ async def list_orders(records: Records, args: Mapping[str, Any]) -> list[dict[st
     if state is not None and state not in set(State):
         raise RequestInvalid(f"state is one of {' '.join(State)}.")
     found = await records.ledger.recent(
-        limit=_limit(args), agent=args.get("agent"), state=State(state) if state else None
+        limit=_limit(args), agent=_text(args, "agent"), state=State(state) if state else None
     )
     return [_row(record) for record in found]
 
@@ -49,12 +50,15 @@ async def show_order(records: Records, args: Mapping[str, Any]) -> dict[str, Any
 
 async def tail_audit(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the last audit rows, or those after ``after_id``; oldest first."""
+    after_id = args.get("after_id")
+    if after_id is not None and not (isinstance(after_id, int) and 0 <= after_id <= LARGEST_ID):
+        raise RequestInvalid("after_id is the id of an audit row.")
     rows = await records.audit_log.tail(
         _limit(args),
-        after_id=args.get("after_id"),
-        event=args.get("event"),
-        subject=args.get("subject"),
-        request_id=args.get("request_id"),
+        after_id=after_id,
+        event=_text(args, "event"),
+        subject=_text(args, "subject"),
+        request_id=_text(args, "request_id"),
     )
     return [_audit_row(row) for row in rows]
 
@@ -105,6 +109,13 @@ def _limit(args: Mapping[str, Any]) -> int:
     if not isinstance(limit, int) or not 1 <= limit <= MOST_ROWS:
         raise RequestInvalid(f"limit is a number from 1 to {MOST_ROWS}.")
     return limit
+
+
+def _text(args: Mapping[str, Any], name: str) -> str | None:
+    value = args.get(name)
+    if value is not None and not isinstance(value, str):
+        raise RequestInvalid(f"{name} is a text.")
+    return value
 
 
 def _as_uuid(text: str) -> UUID | None:

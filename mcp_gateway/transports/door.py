@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import structlog
 
 from mcp_gateway.domain.principals import Channel, Credentials, Principal, Unsigned
 from mcp_gateway.errors import (
+    Draining,
     GatewayError,
     HeadersTooLarge,
     InternalError,
@@ -91,6 +93,11 @@ class Door:
             await self._pass(visit, scope, receive)
         except GatewayError as error:
             await self._refuse(visit, error, receive)
+        except anyio.get_cancelled_exc_class():
+            if not visit.status:  # the server stops and waits no longer; an order goes on
+                with anyio.CancelScope(shield=True):
+                    await self._refuse(visit, _cut_off(), receive)
+            raise
         except Exception:
             log.exception("Unexpected failure")
             if visit.status:  # the answer has begun: only a broken connection can still tell
@@ -200,6 +207,14 @@ class Door:
             method=method, path=path, status=status, user=visit.user,
             duration_ms=round(elapsed_s * 1000, 2),
         )  # fmt: skip
+
+
+def _cut_off() -> Draining:
+    return Draining(
+        "The gateway stopped before the answer was there.",
+        code="cut_off",
+        hint="Call again. After an order ask get_order, or repeat it with the same request_id.",
+    )
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -1,11 +1,14 @@
 """The door: what it lets through, what it refuses, and in whose language."""
 
+import asyncio
 import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import orjson
 import pytest
 
@@ -495,3 +498,42 @@ async def test_one_line_a_request_tells_who_asked_for_what(face: Face) -> None:
 def _count(method: str, path: str, status: int) -> float:
     labels = {"method": method, "path": path, "status": str(status)}
     return metrics.REGISTRY.get_sample_value("http_requests_total", labels) or 0.0
+
+
+async def test_a_server_that_stops_tells_who_still_waits(face: Face) -> None:
+    """A call that is cut off at the end gets a code and the next safe step, not a bare 500."""
+    reached = anyio.Event()
+
+    async def never(*_: object) -> None:
+        reached.set()
+        await anyio.sleep_forever()
+
+    face.door._mcp = never
+    body = orjson.dumps(CALL)
+    headers = [
+        (b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"authorization", b"Bearer " + face.token().encode()),
+    ]  # fmt: skip
+    scope = {
+        "type": "http", "method": "POST", "path": "/mcp", "raw_path": b"/mcp",
+        "query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http",
+    }  # fmt: skip
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    # As uvicorn cancels what still runs after its grace.
+    task = asyncio.ensure_future(face.door(scope, receive, send))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sent[0]["status"] == 503
+    told = orjson.loads(sent[1]["body"])
+    assert (told["id"], told["error"]["data"]["code"]) == (7, "cut_off")
+    assert "get_order" in told["error"]["data"]["hint"]
