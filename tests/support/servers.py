@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ NOBODY = 65534
 DRIVER = "postgresql+psycopg://"
 
 
-class Child:
+class Child(ABC):
     """A server process on a port of its own, under a watcher that ends it with its parent."""
 
     url: str
@@ -40,11 +41,13 @@ class Child:
         self._watcher: subprocess.Popen[bytes] | None = None
 
     @property
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """The command line that starts it."""
 
+    @abstractmethod
     def ready(self) -> bool:
-        raise NotImplementedError
+        """Tell whether it answers."""
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
