@@ -107,6 +107,11 @@ class TradingBot(WireBot):
         trades = [*self.status, *self.closed]
         return next((trade for trade in trades if str(trade["trade_id"]) == trade_id), None)
 
+    async def posted(self, count: int = 1) -> None:
+        """Wait until that many orders have reached the bot."""
+        while len(self.posts) < count:
+            await anyio.lowlevel.checkpoint()
+
     def enter(self, pair: str, tag: str, amount: float = 1.0, *, filled: bool = True) -> None:
         """Open a trade without being asked, as the strategy would, or as a late effect."""
         self._enter({

@@ -25,8 +25,7 @@ async def crashed_while_sending(folder: Path, bot: TradingBot, clock: ManualCloc
         bot.faults.append("hang")
         async with anyio.create_task_group() as group:
             group.start_soon(desk.orders.create, admission(), order())
-            while not bot.posts:
-                await anyio.lowlevel.checkpoint()
+            await bot.posted()
             [record] = await desk.ledger.recent(limit=2)
             assert record.state is State.SENT
             group.cancel_scope.cancel()
@@ -80,8 +79,7 @@ async def test_a_clock_that_jumps_does_not_take_an_order_from_its_own_process(
         bot.faults.append("hang")
         async with anyio.create_task_group() as group:
             group.start_soon(desk.orders.create, admission(), order())
-            while not bot.posts:
-                await anyio.lowlevel.checkpoint()
+            await bot.posted()
             clock.set_wall(clock.now() + timedelta(hours=1))
             await desk.reconciler.recover()
             [record] = await desk.ledger.recent(limit=10)
@@ -105,8 +103,7 @@ async def test_an_answer_in_hand_counts_though_recovery_called_the_order_lost(
 
         async with anyio.create_task_group() as group:
             group.start_soon(call)
-            while not bot.posts:
-                await anyio.lowlevel.checkpoint()
+            await bot.posted()
             desk.reconciler.submission.running.clear()
             await desk.reconciler.recover()
             [record] = await desk.ledger.recent(limit=10)
@@ -129,8 +126,7 @@ async def test_an_order_that_the_store_failed_is_taken_up_at_once(
                     await desk.orders.create(admission(), order())
 
             group.start_soon(call)
-            while not bot.posts:
-                await anyio.lowlevel.checkpoint()
+            await bot.posted()
             await desk.store.close()
             bot.release.set()
         await desk.store.open()

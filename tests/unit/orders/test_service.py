@@ -67,8 +67,7 @@ async def test_the_row_is_written_before_the_bot_is_called(desk: Desk) -> None:
     wanted = order()
     async with anyio.create_task_group() as group:
         group.start_soon(desk.orders.create, admission(), wanted)
-        while not desk.bot.posts:
-            await anyio.lowlevel.checkpoint()
+        await desk.bot.posted()
         record = await desk.ledger.find("tests", "agent-a", wanted.request_id)
         assert record is not None
         assert record.state is State.SENT
@@ -131,8 +130,7 @@ async def test_sixty_four_twins_trade_once(desk: Desk) -> None:
     async with anyio.create_task_group() as group:
         for _ in range(64):
             group.start_soon(call)
-        while not desk.bot.posts:
-            await anyio.lowlevel.checkpoint()
+        await desk.bot.posted()
         desk.bot.release.set()
     assert len(answers) == 64
     assert all(told == answers[0] for told in answers)
@@ -217,8 +215,7 @@ async def test_a_slow_exit_holds_up_no_other(desk: Desk) -> None:
     desk.bot.faults.append("hang")
     async with anyio.create_task_group() as group:
         group.start_soon(desk.orders.create, admission(), order(side="sell"))
-        while len(desk.bot.posts) < 3:
-            await anyio.lowlevel.checkpoint()
+        await desk.bot.posted(3)
         other = await desk.orders.create(admission(), order(side="sell", pair="ETH/USDT"))
         assert other.answer["outcome"] == "placed"
         desk.bot.release.set()
@@ -372,8 +369,7 @@ async def test_a_caller_who_hangs_up_does_not_touch_the_order(desk: Desk) -> Non
 
         hang_up = anyio.CancelScope()
         group.start_soon(call, hang_up)
-        while not desk.bot.posts:
-            await anyio.lowlevel.checkpoint()
+        await desk.bot.posted()
         hang_up.cancel()
     desk.bot.release.set()
     told = (await desk.orders.create(admission(), wanted)).answer
@@ -449,8 +445,7 @@ async def test_a_store_that_goes_while_the_order_is_out_says_unknown(desk: Desk)
 
     async with anyio.create_task_group() as group:
         group.start_soon(call)
-        while not desk.bot.posts:
-            await anyio.lowlevel.checkpoint()
+        await desk.bot.posted()
         await desk.store.close()
         desk.bot.release.set()
     assert [error.code for error in errors] == ["outcome_unknown"]
