@@ -8,7 +8,7 @@ STAMP := $(VENV)/.ready
 .PHONY: sandbox tour test check bench lock clean
 
 sandbox: $(STAMP)
-	@$(BIN)/mcp-gateway sandbox
+	@$(BIN)/mcp-gateway sandbox $(if $(PORT),--port $(PORT))
 
 tour: $(STAMP)
 	@$(BIN)/mcp-gateway sandbox --tour

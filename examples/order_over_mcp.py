@@ -1,7 +1,6 @@
 """Place one signed order over MCP, with the official SDK's client.
 
-    GATEWAY_URL=http://127.0.0.1:8000 GATEWAY_TOKEN=… GATEWAY_KEY_ID=… GATEWAY_KEY=… \
-        python examples/order_over_mcp.py BTC/USDT 0.001
+    TOKEN=… KEY=… python examples/order_over_mcp.py BTC/USDT 0.001
 
 All that is special about the gateway is `auth=`: GatewayAuth adds the token and signs the
 bytes of every call. Any framework that lets you hand its MCP client an httpx2 client, or an
@@ -24,11 +23,11 @@ from mcp_gateway.client import GatewayAuth
 async def main(pair: str, amount: str) -> int:
     """Look at the market, ask for a dry run, place the order; return an exit code."""
     auth = GatewayAuth(
-        os.environ["GATEWAY_TOKEN"],
-        key=os.environ["GATEWAY_KEY"],
-        key_id=os.environ["GATEWAY_KEY_ID"],
+        os.environ["TOKEN"],
+        key=os.environ["KEY"],
+        key_id=os.environ.get("KEY_ID", "sandbox-agent"),
     )
-    url = os.environ.get("GATEWAY_URL", "http://127.0.0.1:8000").rstrip("/") + "/mcp"
+    url = os.environ.get("URL", "http://127.0.0.1:8000").rstrip("/") + "/mcp"
     order = {
         "request_id": str(uuid.uuid4()), "pair": pair, "side": "buy", "amount": amount,
         "order_type": "market",

@@ -1,7 +1,6 @@
 """Place one signed order over REST, with httpx2 and nothing else of MCP.
 
-    GATEWAY_URL=http://127.0.0.1:8000 GATEWAY_TOKEN=… GATEWAY_KEY_ID=… GATEWAY_KEY=… \
-        python examples/order_over_rest.py BTC/USDT 0.001
+    TOKEN=… KEY=… python examples/order_over_rest.py BTC/USDT 0.001
 
 The token comes from `mcp-gateway token` (scopes orders:preview and orders:create), the key
 is the gateway's HMAC_SECRET, and the key id is its MCP_GATEWAY_SUBJECT, which must be the
@@ -21,9 +20,9 @@ from mcp_gateway.client import GatewayAuth
 def main(pair: str, amount: str) -> int:
     """Ask for a dry run; where it is valid, place the order; return an exit code."""
     auth = GatewayAuth(
-        os.environ["GATEWAY_TOKEN"],
-        key=os.environ["GATEWAY_KEY"],
-        key_id=os.environ["GATEWAY_KEY_ID"],
+        os.environ["TOKEN"],
+        key=os.environ["KEY"],
+        key_id=os.environ.get("KEY_ID", "sandbox-agent"),
     )
     # Made and kept before anything is sent: after a lost answer, the same id asks again.
     request_id = str(uuid.uuid4())
@@ -31,7 +30,7 @@ def main(pair: str, amount: str) -> int:
         "request_id": request_id, "pair": pair, "side": "buy", "amount": amount,
         "order_type": "market",
     }  # fmt: skip
-    base_url = os.environ.get("GATEWAY_URL", "http://127.0.0.1:8000")
+    base_url = os.environ.get("URL", "http://127.0.0.1:8000")
     with httpx2.Client(auth=auth, base_url=base_url, timeout=60) as client:
         preview = client.post("/api/v1/orders/dry-run", json=order)
         print("dry run:", json.dumps(preview.json(), indent=2))

@@ -77,7 +77,9 @@ class NotPermitted(Refusal):
 
     status = 403
     default_code = "scope_missing"
-    default_hint = "Ask the operator for a token with the missing scope."
+    default_hint = (
+        "Ask the operator for the scope: in the token, or over stdio in MCP_GATEWAY_SCOPES."
+    )
 
 
 class HostNotAllowed(Refusal):

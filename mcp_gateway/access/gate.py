@@ -150,7 +150,7 @@ class Gate:
         # so a stolen token alone cannot use up an agent's orders.
         if operation.scopes.isdisjoint(principal.scopes):
             wanted = " ".join(sorted(operation.scopes))
-            raise NotPermitted("The token lacks a scope for this.", detail={"scope": wanted})
+            raise NotPermitted("The caller lacks a scope for this.", detail={"scope": wanted})
         if operation.signed and not _is_own_process(credentials):
             return await self._proof.key_id(principal, credentials)
         return None

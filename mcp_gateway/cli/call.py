@@ -2,11 +2,11 @@
 
 import json
 import uuid
-from pathlib import Path
 from typing import Any
 
 import click
 
+from mcp_gateway.cli.records import running_sandbox
 from mcp_gateway.errors import ConfigurationError
 
 
@@ -43,7 +43,10 @@ def call(
         click.echo(f"request_id={given['request_id']}", err=True)
     address = _address(url)
     answer, failed = anyio.run(_ask, address, tool, given, resource, prompt_name)
-    click.echo(json.dumps(answer, indent=None if as_json else 2, ensure_ascii=False))
+    if isinstance(answer, str) and not as_json:
+        click.echo(answer)  # a prompt is for reading
+    else:
+        click.echo(json.dumps(answer, indent=None if as_json else 2, ensure_ascii=False))
     return 1 if failed else 0
 
 
@@ -62,7 +65,7 @@ def _pairs(words: tuple[str, ...]) -> dict[str, Any]:
 
 def _address(url: str | None) -> dict[str, str]:
     """Return mcp_url, token, key and key_id: from the environment, else from the sandbox."""
-    from mcp_gateway.settings import Settings, sandbox_file
+    from mcp_gateway.settings import Settings
 
     settings = Settings.load()
     if settings.token is not None:
@@ -70,18 +73,14 @@ def _address(url: str | None) -> dict[str, str]:
         if settings.hmac_secret is not None and settings.subject:
             found |= {"key": settings.hmac_secret.get_secret_value(), "key_id": settings.subject}
     else:
-        found = _sandbox(sandbox_file())
+        sandbox = running_sandbox()
+        if sandbox is None:
+            raise ConfigurationError(
+                ["MCP_GATEWAY_TOKEN: set it (mcp-gateway token …), or start `mcp-gateway sandbox`"]
+            )
+        click.echo(f"→ the running sandbox, {sandbox['mcp_url']}", err=True)
+        found = sandbox
     return found | ({"mcp_url": url} if url else {})
-
-
-def _sandbox(path: Path) -> dict[str, str]:
-    try:
-        told: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(
-            ["MCP_GATEWAY_TOKEN: set it (mcp-gateway token …), or start `mcp-gateway sandbox`"]
-        ) from None
-    return told
 
 
 async def _ask(

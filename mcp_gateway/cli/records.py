@@ -1,18 +1,23 @@
 """How commands read the records: through the running gateway, else from the store itself."""
 
 import contextlib
+import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import click
 
-from mcp_gateway.settings import Settings
+from mcp_gateway.settings import Settings, default_data_dir, sandbox_file
 
 if TYPE_CHECKING:  # the SQL libraries are imported when a command needs them
     from mcp_gateway.gateway import Gateway
     from mcp_gateway.transports.control import Verb, Verbs
 
-VERBS: Final = ("orders.list", "orders.show", "audit.tail", "audit.token")
+READS: Final = ("orders.list", "orders.show", "audit.tail")
+VERBS: Final = (*READS, "audit.token")
 
 
 def ask_records(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
@@ -25,7 +30,22 @@ def ask_records(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
 
     with contextlib.suppress(GatewayNotRunning):
         return ask(settings.control_socket, verb, args)
+    if verb in READS:
+        sandbox = running_sandbox() if settings.data_dir == default_data_dir() else None
+        if sandbox is not None:
+            click.echo("(of the running sandbox)", err=True)
+            return ask(Path(sandbox["data_dir"]) / "control.sock", verb, args)
     return anyio.run(_from_store, settings, verb, args)
+
+
+def running_sandbox() -> dict[str, Any] | None:
+    """Return what a sandbox that runs on this machine tells of itself."""
+    try:
+        told: dict[str, Any] = json.loads(sandbox_file().read_text(encoding="utf-8"))
+        os.kill(told["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None  # none, or one that was killed and left its file
+    return told
 
 
 def control_verbs() -> "Verbs":

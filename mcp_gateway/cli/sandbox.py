@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mcp_gateway.cli.records import running_sandbox
 from mcp_gateway.settings import sandbox_file
 
 if TYPE_CHECKING:  # imported when the command runs
@@ -82,7 +83,7 @@ async def _run(
             if tour:
                 await _walk(told)
             else:
-                with _published(told):
+                with _published(told | {"data_dir": str(gateway.data_dir), "pid": os.getpid()}):
                     click.echo(json.dumps(told) if as_json else _page(told))
                     code = await _until_one_ends(bot, gateway)
         group.cancel_scope.cancel()
@@ -144,8 +145,11 @@ def _address(bot: "Sandbox", gateway: "Sandboxed") -> dict[str, Any]:
 
 @contextmanager
 def _published(told: dict[str, Any]) -> Iterator[None]:
-    """Let ``mcp-gateway call`` find this sandbox for as long as it runs."""
+    """Let the other commands find this sandbox for as long as it runs; the first one counts."""
     path = sandbox_file()
+    if running_sandbox() is not None:
+        yield
+        return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
     draft.touch(mode=0o600)
@@ -182,16 +186,19 @@ The gateway is ready. Everything runs on this machine; nothing here is real mone
 password {told["freqtrade_password"]}
   Exchange   {told["exchange_url"]}
 
-  Token      {told["token"]}
-  Key        {told["key"]}   (key id {told["key_id"]})
+  Key id     {told["key_id"]}   (token and key below)
 
-Paste one of these into another terminal:
+Paste these into another terminal; the Inspector needs Node 22 or newer:
 
   {command} call get_candles pair=BTC/USDT timeframe=5m limit=3
   {command} call create_order pair=BTC/USDT side=buy amount=0.001 order_type=market
+  {command} orders list
+
+  export TOKEN={told["token"]}
+  export KEY={told["key"]}
   npx @modelcontextprotocol/inspector --cli {told["mcp_url"]} --method tools/list \\
-      --header "Authorization: Bearer {told["token"]}"
-  curl -H "Authorization: Bearer {told["token"]}" \\
+      --header "Authorization: Bearer $TOKEN"
+  curl -H "Authorization: Bearer $TOKEN" \\
       "{told["rest_url"]}/candles?pair=BTC/USDT&timeframe=5m&limit=3"
 
 A desktop app starts a sandbox of its own with this in its configuration:

@@ -34,6 +34,7 @@ class Sandboxed:
     token: str = field(repr=False)
     key: str = field(repr=False)
     key_id: str
+    data_dir: Path
     child: Child = field(repr=False)
 
     async def wait_dead(self) -> str:
@@ -64,7 +65,7 @@ async def gateway_before(sandbox: Sandbox, port: int, *, verbose: bool) -> Async
     )
     try:
         await _ready(child, settings.base_url, clock, None if verbose else log)
-        yield Sandboxed(settings.base_url, token, values["hmac_secret"], SUBJECT, child)
+        yield Sandboxed(settings.base_url, token, values["hmac_secret"], SUBJECT, folder, child)
     finally:
         await child.stop()
 

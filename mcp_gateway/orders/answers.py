@@ -35,6 +35,16 @@ _REJECTIONS: Final[dict[str, str]] = {
 }
 
 
+_AGAIN: Final = "Nothing was sent. Wait a little, then send it under a new request_id."
+_HINTS: Final[dict[str, str]] = {
+    "bot_unavailable": _AGAIN,
+    "bot_busy": _AGAIN,
+    "interrupted": _AGAIN,
+    "position_changed": "Nothing was sent. Read get_open_positions, then decide anew.",
+    "more_than_held": "Nothing was sent. Sell at most the limit, under a new request_id.",
+}
+
+
 def denial_message(code: str) -> str:
     """Return our sentence for a denial that no pre-trade rule explains."""
     return _DENIALS.get(code, "The order was denied; nothing was sent.")
@@ -116,7 +126,8 @@ def refusal(record: OrderRecord) -> GatewayError | None:
     outcome = protocol.outcome(record.state)
     told: dict[str, Any] = {"code": record.code, "detail": _facts(record) | (record.answer or {})}
     if outcome == "denied":
-        return OrderDenied(record.message or denial_message(""), **told)
+        hint = _HINTS.get(record.code or "")
+        return OrderDenied(record.message or denial_message(""), hint=hint, **told)
     if outcome == "rejected":
         return BotRejected(record.message or rejection_message(""), **told)
     if outcome == "unknown":

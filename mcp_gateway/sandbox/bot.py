@@ -131,7 +131,7 @@ async def open_sandbox(
         runner = BotRunner(options.installation, folder, port, access, config, clock)
         stack.push_async_callback(runner.stop)
         await runner.start(progress)
-        progress(f"The sandbox is ready after {clock.monotonic() - started:.1f} s.")
+        progress(f"Bot and exchange are ready after {clock.monotonic() - started:.1f} s.")
         yield Sandbox(
             exchange_url=exchange_url,
             freqtrade_url=runner.url,

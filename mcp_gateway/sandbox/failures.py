@@ -18,7 +18,7 @@ class SandboxFailed(GatewayError):
 
     status = 503
     default_code = "sandbox_failed"
-    default_hint = "Read the log it names, then start the sandbox again."
+    default_hint = "Read the lines above, then start the sandbox again."
 
     @property
     def log_tail(self) -> tuple[str, ...]:
@@ -31,7 +31,8 @@ def port_busy(port: int) -> SandboxFailed:
     return SandboxFailed(
         f"Port {port} of 127.0.0.1 is taken by another program.",
         code="port_busy",
-        hint="Stop that program, name another port, or name none: a free one is then taken.",
+        hint="Stop that program (another sandbox?), or name a port: 0 takes any free one "
+        "(`mcp-gateway sandbox --port 0`, `make sandbox PORT=0`).",
         detail={"port": port},
     )
 

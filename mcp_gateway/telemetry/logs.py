@@ -45,7 +45,7 @@ def configure(level: Level, form: Literal["json", "console"]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # A line per upstream request says nothing that the metrics do not.
-    for noisy in ("alembic", "httpx2", "httpcore2", "mcp", "uvicorn.access"):
+    for noisy in ("alembic", "stamina", "httpx2", "httpcore2", "mcp", "uvicorn.access"):
         logging.getLogger(noisy).setLevel("WARNING")
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -1,7 +1,9 @@
 """`mcp-gateway call`: a person's client, before a whole gateway over HTTP."""
 
 import json
+import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,7 +120,7 @@ def test_resources_and_prompts_are_read_too(call: Any) -> None:
     assert call("--resource", "freqtrade://pairs").json()["pairs"] == ["BTC/USDT", "ETH/USDT"]
     prompt = call("--prompt", "market_briefing", "pair=ETH/USDT", "timeframe=1h")
     assert prompt.code == 0
-    assert "ETH/USDT" in prompt.json()
+    assert prompt.out.startswith("Give a market briefing for ETH/USDT")
     refused = call("--resource", "freqtrade://nothing")
     assert (refused.code, refused.json()["code"]) == (1, "resource_unknown")
 
@@ -161,6 +163,20 @@ def test_a_running_sandbox_is_found_by_its_file(
     told = {
         "mcp_url": f"http://127.0.0.1:{environment['MCP_GATEWAY_PORT']}/mcp",
         "token": environment["MCP_GATEWAY_TOKEN"], "key": KEY, "key_id": "signal-agent",
+        "data_dir": str(tmp_path), "pid": os.getpid(),
     }  # fmt: skip
     (folder / "sandbox.json").write_text(json.dumps(told))
-    assert command(tmp_path, "call", "get_account", "--json").json()["mode"] == "dry-run"
+    ran = command(tmp_path, "call", "get_account", "--json")
+    assert ran.json()["mode"] == "dry-run"
+    assert "the running sandbox" in ran.err  # nobody trades at another gateway unawares
+
+
+def test_the_file_of_a_sandbox_that_was_killed_is_not_believed(tmp_path: Path) -> None:
+    """SIGKILL leaves the file behind; its process does not live."""
+    folder = tmp_path / "mcp-gateway"
+    folder.mkdir()
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    told = {"mcp_url": "http://127.0.0.1:1/mcp", "token": "t", "data_dir": ".", "pid": gone.pid}
+    (folder / "sandbox.json").write_text(json.dumps(told))
+    assert command(tmp_path, "call", "get_account").code == 2
