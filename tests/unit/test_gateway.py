@@ -16,6 +16,7 @@ from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Admission, Credentials, Unsigned
 from mcp_gateway.errors import BotUnavailable, Draining, GatewayError, StoreUnavailable
+from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.gateway import HEALTH_KEPT_S, UNMENDABLE, Gateway, open_gateway
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
@@ -45,12 +46,16 @@ def closed_port() -> Iterator[int]:
 
 @asynccontextmanager
 async def running(
-    given: Settings, bot: TradingBot, clock: Clock, after_s: float = 0.0
+    given: Settings,
+    bot: TradingBot,
+    clock: Clock,
+    after_s: float = 0.0,
+    order_bot: FreqtradeClient | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway before a bot at the wire, as open_gateway runs one before a real bot."""
     newest = int(clock.now().timestamp()) // 300 * 300 - 300
     bot.candles = {(pair, "5m"): newest for pair in bot.pairs}
-    gateway = Gateway(given, clock, open_kv(given.redis_url, clock), bot.client())
+    gateway = Gateway(given, clock, open_kv(given.redis_url, clock), bot.client(), order_bot)
     async with gateway.running(after_s):
         yield gateway
 
@@ -451,3 +456,27 @@ async def test_open_gateway_lets_the_data_folder_go_when_it_is_left(
     store = Store(given.database_url, data_dir=tmp_path)
     await store.open()
     await store.close()
+
+
+async def test_orders_go_over_connections_of_their_own(tmp_path: Path) -> None:
+    """Readers who use up theirs, or break them, hold up no order."""
+    clock = ManualClock()
+    readers, orders = TradingBot(clock), TradingBot(clock)
+    async with running(settings(tmp_path), orders, clock):
+        pass  # lays out the market of the second one
+    async with running(settings(tmp_path), readers, clock, order_bot=orders.client()) as gateway:
+        readers.fails = 500
+        created = await (await gateway.orders()).create(await admitted(gateway), an_order())
+    assert created.answer["outcome"] == "placed"
+    assert (len(orders.posts), len(readers.posts)) == (1, 0)
+
+
+async def test_a_bot_is_the_same_under_another_spelling_of_its_address(tmp_path: Path) -> None:
+    """Localhost for 127.0.0.1 must not trap a position, nor open a second place in flight."""
+    clock = ManualClock()
+    bot = TradingBot(clock)
+    for url, side in (("http://127.0.0.1:1", "buy"), ("http://localhost:1", "sell")):
+        async with running(settings(tmp_path, freqtrade_url=url), bot, clock) as gateway:
+            wanted = an_order().model_copy(update={"side": side})
+            created = await (await gateway.orders()).create(await admitted(gateway), wanted)
+            assert created.answer["outcome"] == "placed"

@@ -185,7 +185,7 @@ async def resting(desk: Desk, bot: TradingBot) -> tuple[OrderRequest, dict[str, 
     """Place a limit order that rests, and return it with the bot's own order."""
     wanted = order(order_type="limit", price="90")
     placed = await desk.orders.create(admission(), wanted)
-    assert placed.answer["status"] == "submitted"
+    assert (placed.answer["status"], placed.answer["average_price"]) == ("submitted", None)
     return wanted, bot.status[0]["orders"][0]
 
 

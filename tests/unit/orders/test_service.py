@@ -23,6 +23,9 @@ from mcp_gateway.errors import (
     QuotaExceeded,
     StoreUnavailable,
 )
+from mcp_gateway.orders import answers
+from mcp_gateway.orders.reconcile import ORIGIN
+from mcp_gateway.orders.steps import audit_event
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
 from tests.support.desk import Desk, admission, open_desk, order, request_id
@@ -135,6 +138,28 @@ async def test_sixty_four_twins_trade_once(desk: Desk) -> None:
     assert len(answers) == 64
     assert all(told == answers[0] for told in answers)
     assert len(desk.bot.posts) == 1
+
+
+async def test_a_twin_at_another_gateway_waits_for_the_row(desk: Desk) -> None:
+    """On a shared store the first call may be elsewhere: its row is watched, not repeated."""
+    wanted = order()
+    elsewhere = desk.orders._new_record(admission(), wanted)
+    event = audit_event(elsewhere, State.RECEIVED, ORIGIN, desk.clock)
+    await desk.ledger.receive(elsewhere, event)
+    told = answers.refusal(elsewhere)
+    assert told is not None
+    assert (told.code, "not sent" in told.message) == ("order_in_progress", True)
+    errors: list[GatewayError] = []
+
+    async def call() -> None:
+        errors.append(await refused(desk, wanted))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        await desk.reconciler.submission.deny(elsewhere, ORIGIN, "bot_busy")
+    assert [error.code for error in errors] == ["bot_busy"]
+    assert not desk.bot.posts
 
 
 async def test_two_agents_may_use_the_same_request_id(desk: Desk) -> None:
