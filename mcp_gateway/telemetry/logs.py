@@ -8,6 +8,15 @@ import structlog
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
+_NOISY = {
+    "alembic": logging.WARNING,
+    "httpx2": logging.WARNING,
+    "httpcore2": logging.WARNING,
+    "mcp": logging.WARNING,
+    "stamina": logging.ERROR,
+    "uvicorn.access": logging.WARNING,
+}
+
 
 def configure(level: Level, form: Literal["json", "console"]) -> None:
     """Send every log line, ours and the libraries', to stderr in one form.
@@ -44,9 +53,9 @@ def configure(level: Level, form: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # A line per upstream request says nothing that the metrics do not.
-    for noisy in ("alembic", "stamina", "httpx2", "httpcore2", "mcp", "uvicorn.access"):
-        logging.getLogger(noisy).setLevel("WARNING")
+    # A line per upstream request or repetition says nothing that the metrics do not.
+    for noisy, least in _NOISY.items():
+        logging.getLogger(noisy).setLevel(max(least, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

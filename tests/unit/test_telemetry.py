@@ -122,3 +122,10 @@ def test_every_metric_of_ours_says_whose_it_is() -> None:
     for family in metrics.REGISTRY.collect():
         assert family.name.startswith(("mcp_gateway_", "http_request")), family.name
         assert family.documentation.endswith(".")
+
+
+@pytest.mark.parametrize(("level", "least"), [("DEBUG", logging.ERROR), ("CRITICAL", 50)])
+def test_repetitions_of_a_read_are_not_logged_one_by_one(level: logs.Level, least: int) -> None:
+    """Two lines a call from a library drown the one that says that the bot is away."""
+    logs.configure(level, "json")
+    assert logging.getLogger("stamina").level == least
