@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.calls import measure_memory, measure_throughput
 from benchmarks.children import ROOT, Bench
+from benchmarks.orders import measure_orders
 from benchmarks.report import missed_limits, page
 from benchmarks.start import measure_start, measure_tool_list
 
@@ -49,6 +50,7 @@ def measured() -> dict[str, Any]:
         with bench.server("benchmarks.bot") as (_, bot_url):
             run("memory", measure_memory, bench, bot_url)
             run("throughput", measure_throughput, bench, bot_url)
+        run("orders", measure_orders, bench)
     return results
 
 

@@ -59,6 +59,24 @@ bytes ready-made, without token, gate, quota or cache.
 
 The gateway serves {load_test[sdk_server][rate_ratio]} of the bare SDK server's rate and {load_test[raw_asgi][rate_ratio]} of raw ASGI's; a call
 costs it {load_test[sdk_server][cpu_ratio]} times the SDK server's processor time.
+
+## Orders
+{orders[orders]} orders one after the other, in one process through the order service, before a bot that
+answers at once (a real one takes some 57 ms for an order): each of four pairs is bought, then sold
+whole. The first byte is timed from the call of `create` to the moment at which the bot's process
+has read the beginning of the order, on the clock that both share: every check and every commit
+before it, the connection, and the waking of the bot are in it.
+
+| | SQLite | PostgreSQL | aim |
+| --- | --- | --- | --- |
+| orders/s | {sqlite[per_s]} | {postgresql[per_s]} | {orders[least_per_s]:.0f} |
+| to the first byte, median ms | {sqlite[first_byte_p50_ms]} | {postgresql[first_byte_p50_ms]} | {orders[limit_first_byte_ms]:.0f} |
+| to the first byte, 99th percentile ms | {sqlite[first_byte_p99_ms]} | {postgresql[first_byte_p99_ms]} | |
+| commits/s of one small row, same store | {sqlite[commits_per_s]:,} | {postgresql[commits_per_s]:,} | |
+| an order's time over one such commit and one bare POST | {sqlite[ratio_to_commit_and_post]} | {postgresql[ratio_to_commit_and_post]} | |
+
+Both engines write to the disk before they confirm; the disk keeps a page in {orders[fsync_ms]} ms. Bare POSTs,
+each on a connection of its own: {orders[posts_per_s]:,} in a second.
 """
 
 
@@ -81,6 +99,9 @@ def page(results: dict[str, Any]) -> str:
         further=f"{len(later) * memory['calls']:,}",
         later=later[-1],
         load_test=results["throughput"],
+        orders=results["orders"],
+        sqlite=results["orders"]["sqlite"],
+        postgresql=results["orders"]["postgresql"],
     )
 
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
+import textwrap
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
@@ -12,6 +13,7 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import TIMEFRAMES
 from mcp_gateway.domain.positions import BotState
 from mcp_gateway.errors import ConfigurationError, GatewayError
+from mcp_gateway.orders.policy import Policy, load_policy, policy_faults
 from mcp_gateway.settings import Purpose, Settings
 
 SLOW_BOT_S: Final = 0.5
@@ -46,7 +48,10 @@ class Finding:
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def doctor(purpose: Purpose, as_json: bool) -> int:
-    """Look at configuration, bot, Redis, database and keys; exit code 1 on any fault.
+    """Look at configuration, bot, markets, Redis, database and keys.
+
+    Exit code 1 on any fault, 2 where the configuration itself has some: nothing else is
+    looked at then.
 
     Example: mcp-gateway doctor --for stdio
     """
@@ -56,7 +61,7 @@ def doctor(purpose: Purpose, as_json: bool) -> int:
 
     logs.configure("CRITICAL", "console")  # the findings tell it in a sentence
     try:
-        settings = Settings.load(purpose)
+        settings = Settings.load(purpose, policy_faults)
     except ConfigurationError as error:
         findings = [Finding("configuration", "fault", fault) for fault in error.faults]
     else:
@@ -67,8 +72,9 @@ def doctor(purpose: Purpose, as_json: bool) -> int:
         for one in findings:
             click.echo(f"{_MARKS[one.level]} {one.part}: {one.message}")
             if one.hint:
-                click.echo(f"    {one.hint}")
-    return 1 if any(one.level == "fault" for one in findings) else 0
+                click.echo(textwrap.indent(one.hint, "    "))
+    faulty = {one.part for one in findings if one.level == "fault"}
+    return 2 if "configuration" in faulty else 1 if faulty else 0
 
 
 async def _examine(settings: Settings) -> list[Finding]:
@@ -151,6 +157,7 @@ async def _bot(settings: Settings) -> AsyncIterator[Finding]:
             state = await bot.bot_state()
             elapsed_s = clock.monotonic() - started
             health = await bot.health()
+            pairs = await bot.pairs() if state.spot else ()
         except GatewayError as error:
             hint = BOT_HINTS.get(error.code, error.hint).format(url=settings.freqtrade_url)
             yield Finding("freqtrade", "fault", f"{error.message} ({settings.freqtrade_url})", hint)
@@ -162,6 +169,8 @@ async def _bot(settings: Settings) -> AsyncIterator[Finding]:
         told = f"took {elapsed_s:.1f} s for a small answer"
         hint = "Check the way to it; raise FREQTRADE_POOL_SIZE and REDIS_TTL for many readers."
         yield Finding("freqtrade", "warning", told, hint)
+    if pairs:
+        yield _markets(load_policy(settings.policy), pairs)
     last = health.last_process_at
     if state.state == "running" and last is not None:
         idle_s = (clock.now() - last).total_seconds()
@@ -186,3 +195,27 @@ def _bot_state(state: BotState, settings: Settings) -> list[Finding]:
     if state.timeframe not in TIMEFRAMES:
         found.append(Finding("freqtrade", "warning", f"timeframe {state.timeframe} is not served"))
     return found
+
+
+def _markets(policy: Policy, pairs: Sequence[str]) -> Finding:
+    """Tell of which pairs the policy lacks something, with the lines to add."""
+    lacking = {pair: lines for pair in pairs if (lines := _lines_to_add(pair, policy))}
+    if not lacking:
+        told = f"lot step and minimum of every pair are known ({len(pairs)})"
+        return Finding("markets", "ok", told)
+    told = (
+        f"{len(lacking)} of {len(pairs)} pairs lack their lot step or minimum: "
+        "an agent that buys one is told market_unknown"
+    )
+    hint = "Fill in from the exchange's page and add to the file of MCP_GATEWAY_POLICY:"
+    return Finding("markets", "warning", told, "\n".join([hint, *lacking.values()]))
+
+
+def _lines_to_add(pair: str, policy: Policy) -> str:
+    known = policy.market(pair)
+    lines = []
+    if known.lot_step is None:
+        lines.append('lot_step = ""  # base')
+    if known.minimum_stake is None:
+        lines.append('minimum_stake = ""  # quote')
+    return "\n".join([f'[markets."{pair}"]', *lines]) if lines else ""

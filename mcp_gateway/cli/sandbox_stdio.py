@@ -18,6 +18,7 @@ from mcp_gateway.errors import BotUnavailable
 from mcp_gateway.sandbox.bot import SandboxOptions, free_port, open_sandbox
 from mcp_gateway.sandbox.configuration import Access, fresh_access
 from mcp_gateway.sandbox.failures import SandboxFailed
+from mcp_gateway.sandbox.policy import write_policy
 from mcp_gateway.sandbox.runner import LOOPBACK
 from mcp_gateway.settings import Settings
 from mcp_gateway.telemetry import logs
@@ -55,6 +56,7 @@ async def serve_sandbox_stdio(options: SandboxOptions, verbose: bool) -> None:
     start = Start()
     with TemporaryDirectory(prefix="mcp-gateway-") as made:
         folder = options.folder / "gateway" if options.folder else Path(made)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = _settings(options, folder)
         async with anyio.create_task_group() as group:
             group.start_soon(_keep_bot, options, start)
@@ -68,9 +70,11 @@ def _settings(options: SandboxOptions, folder: Path) -> Settings:
         freqtrade_url=f"http://{LOOPBACK}:{options.freqtrade_port}",
         freqtrade_username=access.username,
         freqtrade_password=access.password,
+        freqtrade_ws_token=access.ws_token,
         subject=SUBJECT,
         scopes=SCOPES,
         data_dir=folder,
+        policy=write_policy(folder),
         rate_limit_per_minute=CALLS_PER_MINUTE,
     )
 

@@ -80,6 +80,8 @@ def _values(sandbox: Sandbox, port: int) -> dict[str, Any]:
         "freqtrade_url": sandbox.freqtrade_url,
         "freqtrade_username": sandbox.freqtrade_username,
         "freqtrade_password": sandbox.freqtrade_password,
+        "freqtrade_ws_token": sandbox.ws_token,
+        "policy": str(sandbox.policy),
         "rate_limit_per_minute": CALLS_PER_MINUTE,
     }
 

@@ -16,10 +16,11 @@ def stdio() -> None:
     """
     import anyio
 
+    from mcp_gateway.orders.policy import policy_faults
     from mcp_gateway.settings import Settings
     from mcp_gateway.telemetry import logs
 
-    settings = Settings.load("stdio")
+    settings = Settings.load("stdio", policy_faults)
     logs.configure(settings.log_level, settings.log_format)
     from mcp_gateway.cli.records import control_verbs
     from mcp_gateway.transports.stdio import serve_stdio

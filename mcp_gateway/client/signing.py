@@ -20,15 +20,16 @@ from mcp_gateway.clock import Clock
 LABEL: Final = "gw"
 TAG: Final = "mcp-gateway"
 COMPONENTS: Final = ("@method", "@authority", "@path", "content-digest")
+METHODS: Final = ("POST", "DELETE")
 NONCE_BYTES: Final = 16  # 128 bit; the gateway asks for 96
 
 
 class GatewayAuth(httpx2.Auth):
-    """Adds the bearer token to every request and, given a key, a signature to every POST.
+    """Adds the bearer token to every request and, given a key, a signature to what is no read.
 
-    Every POST is signed, not only orders: an MCP client sends all its calls to one path, and
-    a signature that is not needed costs nothing at the gateway. A request that is sent again
-    is signed anew, so a repetition over the wire is never mistaken for a replay.
+    Every POST and DELETE is signed, not only orders: an MCP client sends all its calls to one
+    path, and a signature that is not needed costs nothing at the gateway. A request that is
+    sent again is signed anew, so a repetition over the wire is never mistaken for a replay.
 
     Works for sync and async clients, and through the MCP SDK's
     ``streamable_http_client(url, http_client=httpx2.AsyncClient(auth=…))``.
@@ -72,7 +73,7 @@ class GatewayAuth(httpx2.Auth):
         """Add the headers to ``request``; httpx2 calls this before sending it."""
         token = self._token if isinstance(self._token, str) else self._token()
         request.headers["Authorization"] = f"Bearer {token}"
-        if self._signer is not None and self._key_id and request.method == "POST":
+        if self._signer is not None and self._key_id and request.method in METHODS:
             self._sign(request, self._signer, self._key_id)
         yield request
 

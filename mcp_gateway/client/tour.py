@@ -20,6 +20,9 @@ LONGEST_LINE: Final = 116
 MOST_LINES: Final = 24
 PAIR: Final = "BTC/USDT"
 AMOUNT: Final = 0.001
+RESTING_PAIR: Final = "ETH/USDT"
+RESTING_AMOUNT: Final = 0.02
+RESTING_BELOW: Final = 0.97  # of the price: far enough that no second of trading reaches it
 
 Tell = Callable[[str], None]
 
@@ -49,6 +52,7 @@ class Tour:
         await self._lists()
         await self._reads()
         await self._orders()
+        await self._cancel()
         await self._resources()
         await self._prompts()
         self.tell(f"\nThe tour is over: {self.steps} calls, each answered as it must be.")
@@ -90,6 +94,28 @@ class Tour:
         await self._call("create_order", "close it again", **sell)
         too_much = order | {"request_id": str(uuid.uuid4()), "amount": 1000}
         await self._call("create_order", "far too much: denied", refused=True, **too_much)
+
+    async def _cancel(self) -> None:
+        """Rest a limit order below the market and take it back.
+
+        In another pair: the bot takes no entry into one that it has just left.
+        """
+        order: dict[str, Any] = {
+            "request_id": str(uuid.uuid4()),
+            "pair": RESTING_PAIR,
+            "side": "buy",
+            "amount": RESTING_AMOUNT,
+            "order_type": "market",
+        }
+        seen = await self._call("dry_run_order", "at which price?", **order)
+        price = round(seen["price"] * RESTING_BELOW, 2)
+        order |= {"order_type": "limit", "price": price}
+        await self._call("create_order", "below the market, so it rests", **order)
+        mine = {"request_id": order["request_id"]}
+        resting = await self._call("get_order", **mine)
+        self._must(resting["status"] == "submitted", "an order below the market must rest")
+        gone = await self._call("cancel_order", **mine)
+        self._must(gone["status"] == "cancelled", "a cancelled order must say so")
 
     async def _resources(self) -> None:
         listed = [str(one.uri) for one in (await self.client.list_resources()).resources]

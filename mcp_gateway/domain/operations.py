@@ -28,7 +28,7 @@ class Operation:
 
     ``scopes``: any one of them suffices. ``signed``: over HTTP the bytes must be signed.
     ``quota``: the name of the bucket that a call spends from. ``reserve``: the bucket that it
-    spends from when the first is empty; the admission then says that only exits may pass.
+    spends from when the first is empty; the admission then says that no entry may pass.
     """
 
     name: str
@@ -57,6 +57,8 @@ _TABLE = (
     _operation("dry_run_order", "orders:preview"),
     _operation("create_order", "orders:create", signed=True, writes=True, reserve="exits"),
     _operation("get_order", "orders:preview", "orders:create"),
+    # Like exits, cancels are never trapped: neither by entries nor by a flooded server.
+    _operation("cancel_order", "orders:create", signed=True, writes=True, reserve="cancels"),
     _operation("read_pairs", "market:read", quota="read_resource"),
     _operation("read_candles", "market:read", quota="get_candles"),
     _operation("read_positions", "positions:read", quota="get_open_positions"),
@@ -77,6 +79,7 @@ TOOLS: Final = (
     "dry_run_order",
     "create_order",
     "get_order",
+    "cancel_order",
     "get_account",
 )
 

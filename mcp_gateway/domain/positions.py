@@ -86,11 +86,22 @@ class TradeOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Fee:
+    """What the exchange took for one order, in the currency in which it took it."""
+
+    cost: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trade:
     """The bot's record of one position from its first order to its last.
 
-    ``fee_rate`` is the share of the notional that an entry cost (0.001 = 0.1 %),
-    ``lot_step`` the smallest amount the market knows, None where the bot told none.
+    ``fee_rate`` is the share of the notional that an entry cost (0.001 = 0.1 %), an estimate
+    until ``entry_fee`` is there; ``exit_fee_rate`` is the same of an exit. The two fees are
+    those of the first filled order of each side, and of no later one; None until then, and
+    where the exchange told none. ``lot_step`` is the smallest amount the market knows, None
+    where the bot told none.
     """
 
     trade_id: int
@@ -105,6 +116,9 @@ class Trade:
     lot_step: Decimal | None
     opened_at: datetime | None
     orders: tuple[TradeOrder, ...]
+    entry_fee: Fee | None = None
+    exit_fee_rate: Decimal | None = None
+    exit_fee: Fee | None = None
 
 
 @dataclass(frozen=True, slots=True)

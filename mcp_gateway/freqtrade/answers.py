@@ -17,6 +17,7 @@ class Accepted:
     """The bot took the order; an entry comes with its trade, an exit with none.
 
     The trade of a concurrent entry may be answered: look for the tag before believing it.
+    A cancel comes with its trade as it stands then, or with none where the trade is deleted.
     """
 
     trade: Trade | None
@@ -57,10 +58,13 @@ REASONS = {
     "Failed to enter position": "entry_refused",
     "Remaining amount of ": "remainder_too_small",
     "invalid argument": "trade_not_open",
+    "Invalid trade_id": "trade_not_open",
+    "No open order for trade_id": "no_open_order",
 }
 UNKNOWN_REASON = "bot_refused"
 # Said after the fact: an unfilled entry has been cancelled and its trade deleted.
-DONE_ALTHOUGH_REFUSED = ("Failed to exit trade", "no active trade")
+CANCELLED_AND_GONE = "no active trade"
+DONE_ALTHOUGH_REFUSED = ("Failed to exit trade", CANCELLED_AND_GONE)
 # Statuses by which the bot's web server turns a request away before its trading part sees it.
 TURNED_AWAY: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "bot_credentials",
@@ -124,8 +128,10 @@ def failed_read(status: int, body: bytes) -> GatewayError:
     return wire.nonsense()
 
 
-def entered(body: bytes) -> Accepted | Unanswered:
-    """Read the 200 of an entry."""
+def entered(status: int, body: bytes) -> Answer:
+    """Tell what the answer to an entry proves."""
+    if status != HTTPStatus.OK:
+        return unaccepted(status, body)
     try:
         trade = wire.entered(body)
     except BotUnavailable as error:
@@ -134,6 +140,24 @@ def entered(body: bytes) -> Accepted | Unanswered:
     return Unanswered("trade_missing") if trade is None else Accepted(trade)
 
 
-def exited(body: bytes) -> Accepted | Unanswered:
-    """Read the 200 of an exit."""
+def exited(status: int, body: bytes) -> Answer:
+    """Tell what the answer to an exit proves."""
+    if status != HTTPStatus.OK:
+        return unaccepted(status, body)
     return Accepted(None) if wire.is_result(body) else Unanswered("bot_nonsense")
+
+
+def cancelled(status: int, body: bytes) -> Answer:
+    """Tell what the answer to a cancel proves.
+
+    "Order not found." proves nothing: the exchange failed, and another order of the trade
+    may have been cancelled before.
+    """
+    if status == HTTPStatus.BAD_GATEWAY and wire.reason(body) == CANCELLED_AND_GONE:
+        return Accepted(None)
+    if status != HTTPStatus.OK:
+        return unaccepted(status, body)
+    try:
+        return Accepted(wire.trade(body))
+    except BotUnavailable as error:
+        return Unanswered(error.code)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, RootModel
 
 from mcp_gateway.clock import from_unix
-from mcp_gateway.domain.positions import Position, Trade, TradeOrder
+from mcp_gateway.domain.positions import Fee, Position, Trade, TradeOrder
 
 NOTHING = Decimal(0)
 # How ccxt counts precision: 2 decimal places, 3 significant digits, 4 the step itself.
@@ -82,7 +82,14 @@ class Locks(_Wire):
 class Currency(_Wire):
     currency: str
     free: Number = None
+    used: Number = None
+    balance: Number = None
     bot_owned: Number = None
+    is_bot_managed: bool | None = None
+
+    def is_held(self) -> bool:
+        """Tell whether the wallet has any of it, on order or not."""
+        return any(part is not None and part > 0 for part in (self.balance, self.free, self.used))
 
 
 class Balance(_Wire):
@@ -136,6 +143,11 @@ class ForeignTrade(_Wire):
     open_rate: Number = None
     current_rate: Number = None
     fee_open: Number = None
+    fee_open_cost: Number = None
+    fee_open_currency: str | None = None
+    fee_close: Number = None
+    fee_close_cost: Number = None
+    fee_close_currency: str | None = None
     stop_loss_abs: Number = None
     profit_abs: Number = None
     profit_ratio: Number = None
@@ -159,6 +171,9 @@ class ForeignTrade(_Wire):
             lot_step=self._lot_step(),
             opened_at=self.open_timestamp,
             orders=tuple(order.order(is_short) for order in self.orders or ()),
+            entry_fee=_fee(self.fee_open_cost, self.fee_open_currency),
+            exit_fee_rate=self.fee_close,
+            exit_fee=_fee(self.fee_close_cost, self.fee_close_currency),
         )
 
     def position(self) -> Position:
@@ -183,6 +198,10 @@ class ForeignTrade(_Wire):
         if self.precision_mode == DECIMAL_PLACES:
             return Decimal(1).scaleb(-int(self.amount_precision))
         return self.amount_precision or None if self.precision_mode == TICK_SIZE else None
+
+
+def _fee(cost: Decimal | None, currency: str | None) -> Fee | None:
+    return None if cost is None or not currency else Fee(cost, currency)
 
 
 class OpenTrades(RootModel[list[ForeignTrade]]):

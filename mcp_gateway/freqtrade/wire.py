@@ -91,6 +91,16 @@ def balance(body: bytes) -> Balance:
     )
 
 
+def unmanaged_coins(body: bytes) -> tuple[str, ...]:
+    """Read GET /balance: the coins that the bot does not claim for one of its trades."""
+    told = _read(shapes.Balance, body)
+    return tuple(
+        coin.currency
+        for coin in told.currencies
+        if coin.currency != told.stake and not coin.is_bot_managed and coin.is_held()
+    )
+
+
 def trades(body: bytes) -> tuple[Trade, ...]:
     """Read GET /status."""
     return tuple(each.trade() for each in _read(shapes.OpenTrades, body).root)

@@ -22,6 +22,7 @@ from mcp_gateway.sandbox.configuration import Access, BotFolder, bot_config, fre
 from mcp_gateway.sandbox.failures import SandboxFailed, port_busy, tail
 from mcp_gateway.sandbox.installation import Installation, Progress, silent
 from mcp_gateway.sandbox.locks import held
+from mcp_gateway.sandbox.policy import write_policy
 from mcp_gateway.sandbox.runner import LOOPBACK, BotRunner
 from mcp_gateway.settings import child_environment
 
@@ -53,7 +54,10 @@ class SandboxOptions:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """An open sandbox; the bot's address and credentials stay when it is started again."""
+    """An open sandbox; the bot's address and credentials stay when it is started again.
+
+    ``policy`` is the file that tells a gateway the steps and minimums of this exchange.
+    """
 
     exchange_url: str
     freqtrade_url: str
@@ -62,6 +66,7 @@ class Sandbox:
     ws_token: str = field(repr=False)
     folder: Path
     database: Path
+    policy: Path
     _runner: BotRunner = field(repr=False)
     _exchange: Child = field(repr=False)
 
@@ -140,6 +145,7 @@ async def open_sandbox(
             ws_token=access.ws_token,
             folder=folder.path,
             database=folder.database,
+            policy=write_policy(folder.path),
             _runner=runner,
             _exchange=exchange,
         )

@@ -128,7 +128,11 @@ def main(arguments: list[str] | None = None) -> None:
     with socket.create_server((LOOPBACK, port), backlog=BACKLOG) as listener:
         url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            Exchange(Clock()).app, http=AbortableProtocol, log_level="warning", access_log=False
+            Exchange(Clock()).app,
+            http=AbortableProtocol,
+            ws="none",
+            log_level="warning",
+            access_log=False,
         )
         # Calls from now on wait in the backlog until the server takes them.
         sys.stdout.write(json.dumps({"url": url}) + "\n")

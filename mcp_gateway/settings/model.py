@@ -4,6 +4,7 @@ A name that the predecessor had keeps its name; the gateway's own begin with
 ``MCP_GATEWAY_``. ``.env`` in the working folder is read too, the environment wins.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import urls
 from mcp_gateway.settings.folders import default_data_dir
 from mcp_gateway.settings.names import ENV_FILE, by_environment, readable, told, unknown_names
-from mcp_gateway.settings.safety import Purpose, exposed, half_logins, is_loopback, weak_keys
+from mcp_gateway.settings.safety import Purpose, is_loopback, unsafe
 
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -51,6 +52,9 @@ class Settings(BaseSettings):
     )
     freqtrade_username: str | None = _env("FREQTRADE_USERNAME", None, "User of the bot's API.")
     freqtrade_password: SecretStr | None = _env("FREQTRADE_PASSWORD", None, "Its password.")
+    freqtrade_ws_token: SecretStr | None = _env(
+        "FREQTRADE_WS_TOKEN", None, "Token of the bot's message websocket; unset: polling only."
+    )
     freqtrade_pool_size: int = _env(
         "FREQTRADE_POOL_SIZE", 20, "Connections kept for reads.", ge=1, le=1000
     )
@@ -98,6 +102,10 @@ class Settings(BaseSettings):
     postgres_db: str = _env("POSTGRES_DB", "trading_bot", "PostgreSQL database.")
 
     # Limits and logs
+    policy: Path | None = _env(
+        "MCP_GATEWAY_POLICY", None,
+        "TOML file of the policy: lot steps and minimums, which the bot's API does not tell.",
+    )  # fmt: skip
     rate_limit_per_minute: int = _env(
         "RATE_LIMIT_PER_MINUTE", 60, "Calls a minute for each caller and operation.",
         ge=1, le=1_000_000,
@@ -229,10 +237,14 @@ class Settings(BaseSettings):
         return is_loopback(self.host)
 
     @classmethod
-    def load(cls, purpose: Purpose = "command", **overrides: Any) -> "Settings":
+    def load(
+        cls, purpose: Purpose = "command", *checks: Callable[["Settings"], list[str]],
+        **overrides: Any,
+    ) -> "Settings":  # fmt: skip
         """Read environment and ``.env``, refusing unsafe sets for ``purpose``.
 
         Args:
+            checks: return faults of what settings point at; told together with all others.
             overrides: field names with values from the command line; they win.
 
         Raises:
@@ -247,7 +259,9 @@ class Settings(BaseSettings):
         if settings is None:
             # The cross-checks still look at what could be read, so that all is told at once.
             settings = cls.model_construct(**readable(cls, overrides))
-        faults += settings.unsafe(purpose)
+        faults += unsafe(settings, purpose)
+        for check in checks:
+            faults += check(settings)
         if faults:
             raise ConfigurationError(list(dict.fromkeys(faults)))
         return settings
@@ -265,21 +279,6 @@ class Settings(BaseSettings):
             return _Apart(**by_environment(cls, values))
         except ValidationError as error:
             raise ConfigurationError(told(error)) from None
-
-    def unsafe(self, purpose: Purpose) -> list[str]:
-        """Return the combinations that would be unsafe, or could not work, for ``purpose``."""
-        faults = weak_keys(self.jwt_secret, self.hmac_secret, self.subject)
-        faults += half_logins(
-            self.freqtrade_username, self.freqtrade_password,
-            self.postgres_host, self.postgres_password,
-        )  # fmt: skip
-        if purpose == "serve":
-            if self.jwt_secret is None:
-                faults.append("JWT_SECRET: serving HTTP needs tokens (openssl rand -hex 32)")
-            faults += exposed(self.host, self.allowed_hosts, self.allowed_origins)
-        if purpose == "stdio" and self.token and self.jwt_secret is None:
-            faults.append("JWT_SECRET: needed to check MCP_GATEWAY_TOKEN")
-        return faults
 
 
 class _Apart(Settings):

@@ -2,12 +2,31 @@
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import SecretStr
 
+if TYPE_CHECKING:  # the model asks this module
+    from mcp_gateway.settings.model import Settings
+
 SHORTEST_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
 Purpose = Literal["serve", "stdio", "command"]
+
+
+def unsafe(settings: "Settings", purpose: Purpose) -> list[str]:
+    """Return the combinations that would be unsafe, or could not work, for ``purpose``."""
+    faults = weak_keys(settings.jwt_secret, settings.hmac_secret, settings.subject)
+    faults += half_logins(
+        settings.freqtrade_username, settings.freqtrade_password,
+        settings.postgres_host, settings.postgres_password,
+    )  # fmt: skip
+    if purpose == "serve":
+        if settings.jwt_secret is None:
+            faults.append("JWT_SECRET: serving HTTP needs tokens (openssl rand -hex 32)")
+        faults += exposed(settings.host, settings.allowed_hosts, settings.allowed_origins)
+    if purpose == "stdio" and settings.token and settings.jwt_secret is None:
+        faults.append("JWT_SECRET: needed to check MCP_GATEWAY_TOKEN")
+    return faults
 
 
 def weak_keys(

@@ -46,6 +46,14 @@ bot_request_seconds = Histogram(
     "mcp_gateway_bot_request_seconds", "Seconds the bot took to answer.", ("endpoint",),
     registry=REGISTRY,
 )  # fmt: skip
+bot_events_connected = Gauge(
+    "mcp_gateway_bot_events_connected", "1 while the bot tells its events over its websocket.",
+    registry=REGISTRY,
+)  # fmt: skip
+bot_events_total = Counter(
+    "mcp_gateway_bot_events_total", "Events of the bot, by kind; nonsense and missed ones too.",
+    ("kind",), registry=REGISTRY,
+)  # fmt: skip
 cache_reads_total = Counter(
     "mcp_gateway_cache_reads_total", "Reads answered from cache, live or stale.",
     ("kind", "source"), registry=REGISTRY,

@@ -28,7 +28,7 @@ def preflight(headers: Headers) -> Answer | None:
     names = [name.strip().lower() for name in wanted.split(",")]
     allowed = [name for name in names if name in _NAMED or name.startswith(_FAMILIES)]
     told = (
-        ("access-control-allow-methods", "GET, POST"),
+        ("access-control-allow-methods", "GET, POST, DELETE"),
         ("access-control-allow-headers", ", ".join(allowed)),
         ("access-control-max-age", str(KEPT_S)),
     )

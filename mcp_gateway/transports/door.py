@@ -168,7 +168,7 @@ class Door:
         visit.user = principal.subject
         if not route.signable:
             return shown, principal
-        evidence = judged(self._gateway, visit, plain=route is not MCP)
+        evidence = judged(self._gateway, visit, plain=route.plainly_signable)
         return replace(shown, evidence=evidence), principal
 
     async def _document(

@@ -48,7 +48,16 @@ class Route:
     @property
     def signable(self) -> bool:
         """Whether a signature over its bytes may matter to the gate."""
-        return self.guarded and self.method == "POST"
+        return self.guarded and self.method != "GET"
+
+    @property
+    def plainly_signable(self) -> bool:
+        """Whether the predecessor's signature may count: it covers a REST body, nothing else.
+
+        Without a body it would be the same for every request, so whoever has seen one could
+        make any other.
+        """
+        return self.signable and self.body is not None
 
     @property
     def refused_with(self) -> tuple[int, ...]:

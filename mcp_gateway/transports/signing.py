@@ -14,8 +14,8 @@ def judged(gateway: Gateway, visit: Visit, *, plain: bool) -> Evidence:
     """Tell what the signature over the raw bytes proves; nothing is refused, reads need none.
 
     Args:
-        plain: whether the predecessor's X-Signature may stand in (REST only, and only
-            where MCP_GATEWAY_LEGACY_SIGNATURE allows it).
+        plain: whether the predecessor's X-Signature may stand in (for bodies over REST
+            only, and only where MCP_GATEWAY_LEGACY_SIGNATURE allows it).
     """
     settings, keyring = gateway.settings, gateway.gate.keyring
     body = visit.body or b""

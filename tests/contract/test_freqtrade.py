@@ -27,6 +27,7 @@ from mcp_gateway.market.resample import resample
 from mcp_gateway.market.service import Market
 from mcp_gateway.sandbox.bot import Sandbox
 from mcp_gateway.storage.memory import MemoryKeyValue
+from tests.support.bot import connect
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio, pytest.mark.xdist_group("bot")]
 
@@ -34,18 +35,6 @@ PAIR, TAG = "BTC/USDT", "gw:contract"
 ADMISSION = admission_by_the_gate(
     Principal("test", "reader", frozenset({"market:read"})), OPERATIONS["get_candles"], "http", "1"
 )
-
-
-def connect(bot: Sandbox, *, order_timeout_s: float = 45, password: str = "") -> FreqtradeClient:
-    return FreqtradeClient(
-        bot.freqtrade_url,
-        bot.freqtrade_username,
-        password or bot.freqtrade_password,
-        pool_size=4,
-        read_timeout_s=15,
-        order_timeout_s=order_timeout_s,
-        clock=Clock(),
-    )
 
 
 @pytest.fixture

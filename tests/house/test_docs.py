@@ -180,7 +180,7 @@ def test_the_rest_page_names_the_routes_that_there_are(tmp_path: Path) -> None:
     head = page("docs/rest.md").text.split("## Tokens")[0]
     told = set()
     for row in rows(head):
-        if (first := re.match(r"`(GET|POST) ", row[0])) is not None:
+        if (first := re.match(r"`(GET|POST|DELETE) ", row[0])) is not None:
             told |= {(first[1], path) for path in re.findall(r"(/[^`]+)`", row[0])}
     there = {(route.method, route.path) for route in Face(settings_for(tmp_path)).routes}
     said_apart = {("GET", "/openapi.json"), ("GET", "/.well-known/oauth-protected-resource")}

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import yaml
 
 from mcp_gateway.cli.main import cli
 from mcp_gateway.errors import ConfigurationError
+from mcp_gateway.orders.policy import Policy, load_policy
 from mcp_gateway.settings import Settings, known_names
-from tests.house.repository import ROOT
+from tests.house.repository import ROOT, page
 
 pytestmark = pytest.mark.unit
 
@@ -150,6 +152,38 @@ def test_what_compose_passes_is_a_safe_configuration(monkeypatch: pytest.MonkeyP
     assert settings.host == "0.0.0.0"
     assert settings.redis_url is not None
     assert not settings.embedded_store
+
+
+def test_compose_lays_the_policy_where_it_tells_the_gateway_to_look() -> None:
+    """The operator's own file, read-only, with no numbers of ours in its place."""
+    gateway = compose()["services"]["mcp-gateway"]
+    [mount] = [volume for volume in gateway["volumes"] if isinstance(volume, dict)]
+    assert mount["target"] == gateway["environment"]["MCP_GATEWAY_POLICY"]
+    assert mount["source"].startswith("${MCP_GATEWAY_POLICY:?")
+    assert mount["read_only"] is True
+
+
+def knows_both_numbers(policy: Policy, pair: str) -> bool:
+    return policy.market(pair).smallest_safe_stake(Decimal(1)) is not None
+
+
+def test_the_example_of_a_policy_loads_and_tells_all_of_its_pairs() -> None:
+    """A copy of it must start the gateway, and let a first order in these pairs through."""
+    policy = load_policy(ROOT / "policy.example.toml")
+    assert set(policy.markets) == {"BTC/USDT", "ETH/USDT", "*/USDT"}
+    assert knows_both_numbers(policy, "BTC/USDT")
+    assert knows_both_numbers(policy, "ETH/USDT")
+    assert not knows_both_numbers(policy, "SOL/USDT")
+
+
+def test_the_policy_that_the_configuration_page_shows_loads(tmp_path: Path) -> None:
+    """docs/configuration.md, Markets."""
+    section = page("docs/configuration.md").text.split("## Markets")[1].split("\n## ")[0]
+    [shown] = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+    (tmp_path / "policy.toml").write_text(shown)
+    policy = load_policy(tmp_path / "policy.toml")
+    assert set(policy.markets) == {"BTC/USDT", "*/USDT"}
+    assert knows_both_numbers(policy, "BTC/USDT")
 
 
 def test_the_desktop_apps_configuration_starts_commands_that_exist(

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.integration
 
 PASSWORD = "password-canary-0123456789"
 BOT_PASSWORD = "bot-canary-0123456789"
+WS_TOKEN = "ws-canary-0123456789"
 SPEAKING = """
 import logging
 from mcp_gateway.telemetry import logs
@@ -78,6 +79,7 @@ def test_no_secret_reaches_a_log_at_any_level(tmp_path: Path) -> None:
         "LOG_LEVEL": "DEBUG",
         "FREQTRADE_USERNAME": "bot",
         "FREQTRADE_PASSWORD": BOT_PASSWORD,
+        "FREQTRADE_WS_TOKEN": WS_TOKEN,
         "MCP_GATEWAY_CLIENTS_FILE": str(clients_file(tmp_path)),
     }
     with serving(tmp_path, **settings) as served:
@@ -88,7 +90,8 @@ def test_no_secret_reaches_a_log_at_any_level(tmp_path: Path) -> None:
     sent = [one.request.headers.get("signature", "") for one in answers]
     signatures = [found for one in sent for found in re.findall(r":(.+):", one)]
     issued = answers[4].json()["access_token"]
-    secrets = (JWT_SECRET, HMAC_SECRET, PASSWORD, BOT_PASSWORD, bearer, issued, *signatures)
+    keys = (JWT_SECRET, HMAC_SECRET, PASSWORD, BOT_PASSWORD, WS_TOKEN)
+    secrets = (*keys, bearer, issued, *signatures)
     assert len(signatures) == 3
     assert not [secret for secret in secrets if secret in log or secret.rsplit(".")[-1] in log]
     lines = [json.loads(line) for line in served.log]

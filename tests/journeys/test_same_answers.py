@@ -5,6 +5,7 @@ What may differ is named here and nowhere else; everything else must be equal, f
 
 import re
 import uuid
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ from tests.support.wires import FAILED, Call, Told, in_memory, over_http, over_r
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
 PAIR = "ETH/USDT"
+RESTING_PAIR, BELOW = "BTC/USDT", 0.97  # of the price: no second of trading reaches it
 ORDER = {"pair": PAIR, "side": "buy", "amount": "0.1", "order_type": "market"}
 FIRST = "in memory"
 OTHERS = ("stdio", "http", "http legacy", "rest")
@@ -108,9 +110,24 @@ async def walk(call: Call) -> dict[str, Told]:
     await step("reused", "create_order", **{**buy, "amount": "0.2"})
     await step("order", "get_order", request_id=buy["request_id"])
     await step("unknown order", "get_order", request_id=str(uuid.uuid4()))
+    await rest_and_cancel(step, fresh)
     await step("held", "get_open_positions", pair=PAIR)
     await step("sold", "create_order", **fresh(side="sell", amount=str(bought["amount"])))
     return told
+
+
+async def rest_and_cancel(step: Call, fresh: Callable[..., dict[str, Any]]) -> None:
+    """Take a limit order back that rests below the market."""
+    seen = await step("price", "dry_run_order", **fresh(pair=RESTING_PAIR, amount="0.001"))
+    price = round(seen["price"] * BELOW, 2)
+    resting = fresh(pair=RESTING_PAIR, amount="0.001", order_type="limit", price=price)
+    mine = {"request_id": resting["request_id"]}
+    await step("resting", "create_order", **resting)
+    await step("resting order", "get_order", **mine)
+    await step("cancelled", "cancel_order", **mine)
+    await step("cancelled again", "cancel_order", **mine)
+    await step("cancelled order", "get_order", **mine)
+    await step("unknown cancel", "cancel_order", request_id=str(uuid.uuid4()))
 
 
 async def refused(call: Call) -> Told:
@@ -160,6 +177,7 @@ async def walked_in_memory(folder: Path, bot: Sandbox) -> Walked:
         freqtrade_url=bot.freqtrade_url,
         freqtrade_username=bot.freqtrade_username,
         freqtrade_password=bot.freqtrade_password,
+        policy=bot.policy,
     )
     async with open_gateway(settings) as gateway:
         trader, reader = in_memory(gateway, token()), in_memory(gateway, token(*READER_SCOPES))
@@ -234,7 +252,8 @@ STEPS = (
     "nothing held", "dry run", "dry run of too much", "too much", "nothing to sell",
     "amount NaN", "amount 1e999", "amount -1", "amount True", "amount much",
     "limit without price", "for another", "bought", "bought again", "reused", "order",
-    "unknown order", "held", "sold",
+    "unknown order", "price", "resting", "resting order", "cancelled", "cancelled again",
+    "cancelled order", "unknown cancel", "held", "sold",
 )  # fmt: skip
 
 
@@ -292,6 +311,17 @@ async def test_a_receipt_tells_what_the_bot_has_booked(walks: dict[str, Walked],
 
 
 @pytest.mark.parametrize("wire", CHANNELS)
+async def test_a_resting_order_is_taken_back(walks: dict[str, Walked], wire: str) -> None:
+    """interface.md: cancel_order answers as get_order does, after the cancel, and once."""
+    told = walks[wire].told
+    assert told["resting order"]["status"] == "submitted"
+    assert (told["cancelled"]["status"], told["cancelled"]["filled_amount"]) == ("cancelled", 0)
+    assert told["cancelled order"] == told["cancelled"]
+    assert told["cancelled again"]["code"] == "order_not_resting"
+    assert told["unknown cancel"]["code"] == "order_unknown"
+
+
+@pytest.mark.parametrize("wire", CHANNELS)
 async def test_every_wire_leaves_the_same_audit_rows(walks: dict[str, Walked], wire: str) -> None:
     """An order's rows tell its life and where it came from; so does every refusal."""
     rows = walks[wire].rows
@@ -309,7 +339,7 @@ async def test_every_wire_leaves_the_same_audit_rows(walks: dict[str, Walked], w
 PLACED = [(f"order.{step}", None) for step in ("received", "reserved", "sent", "placed")]
 REFUSED = (
     "pair_unknown", "timeframe_unknown", *11 * ["request_invalid"], "agent_not_allowed",
-    "idempotency_conflict", "order_unknown", "scope_missing",
+    "idempotency_conflict", "order_unknown", "order_not_resting", "order_unknown", "scope_missing",
 )  # fmt: skip
 LIVES = [
     ("order.received", None),
@@ -317,6 +347,8 @@ LIVES = [
     ("order.received", None),
     ("order.denied", "nothing_to_sell"),
     *PLACED,
+    *PLACED,
+    ("order.cancelled", None),
     *PLACED,
     *[("call.refused", code) for code in REFUSED],
 ]

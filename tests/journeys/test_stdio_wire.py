@@ -193,6 +193,19 @@ async def test_an_expired_token_is_told_at_the_start(tmp_path: Path) -> None:
     assert expired not in ran.stderr
 
 
+async def test_a_wrong_policy_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """Every fault with its line beside those of the settings; no store is made."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[markets."BTC/USDT"]\nlot_step = 0\nminimum = 5\n')
+    env = environment(tmp_path, MCP_GATEWAY_POLICY=str(policy), REDIS_PORT="none")
+    ran = await anyio.to_thread.run_sync(lambda: run("stdio", folder=tmp_path, env=env))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    told = [line.split(": ")[:2] for line in ran.stderr.splitlines()[1:]]
+    assert [name.strip() for name, _ in told] == ["REDIS_PORT", *["MCP_GATEWAY_POLICY"] * 2]
+    assert [place for _, place in told[1:]] == ["line 2", "line 3"]
+    assert not (tmp_path / "data").exists()
+
+
 async def test_reads_go_on_where_another_gateway_holds_the_store(tmp_path: Path) -> None:
     """Only orders need the store; they say who holds it and how to reach that one."""
     async with stand_in() as bot:

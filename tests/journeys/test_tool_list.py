@@ -20,6 +20,7 @@ from tests.support.wires import FAILED, in_memory
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
+WRITING = {"create_order", "cancel_order"}
 MOST_BYTES, MOST_TOKENS = 10_000, 2_500
 REQUEST_ID = "550e8400-e29b-41d4-a716-446655440000"
 ORDER = {"pair": "ADA/USDT", "side": "buy", "amount": "100", "order_type": "market"}
@@ -50,7 +51,7 @@ async def test_every_tool_says_what_a_host_wants_to_know(tools: dict[str, Tool])
         assert tool.title
         assert tool.description
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint is (tool.name != "create_order")
+        assert tool.annotations.read_only_hint is (tool.name not in WRITING)
         assert tool.input_schema["additionalProperties"] is False
         Draft202012Validator.check_schema(tool.input_schema)
         Draft202012Validator.check_schema(tool.output_schema or {})
@@ -66,10 +67,13 @@ async def test_every_real_answer_fits_its_published_schema(
         freqtrade_url=real_bot.freqtrade_url,
         freqtrade_username=real_bot.freqtrade_username,
         freqtrade_password=real_bot.freqtrade_password,
+        policy=real_bot.policy,
     )
     answered = []
     async with open_gateway(settings) as gateway, in_memory(gateway, token()) as call:
-        for tool, arguments in CALLS:
+        seen = await call("dry_run_order", **{**RESTING, "order_type": "market"})
+        price = round(seen["price"] * 0.97, 4)
+        for tool, arguments in [*CALLS, ("create_order", {**RESTING, "price": price}), *CANCELS]:
             told = await call(tool, **arguments)
             failed = told.pop(FAILED)
             Draft202012Validator(tools[tool].output_schema or {}).validate(told)
@@ -80,6 +84,15 @@ async def test_every_real_answer_fits_its_published_schema(
     assert set(answered) == {(tool, failed) for tool in TOOLS for failed in (True, False)}
 
 
+RESTING: dict[str, Any] = {
+    "request_id": "550e8400-e29b-41d4-a716-446655440001",
+    "pair": "XRP/USDT", "side": "buy", "amount": "100", "order_type": "limit",
+}  # fmt: skip
+CANCELS: list[tuple[str, dict[str, Any]]] = [
+    ("cancel_order", {"request_id": RESTING["request_id"]}),
+    ("cancel_order", {"request_id": RESTING["request_id"]}),
+    ("cancel_order", {"request_id": "00000000-0000-4000-8000-000000000000"}),
+]
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("get_candles", {"pair": "BTC/USDT", "timeframe": "5m"}),
     ("get_candles", {"pair": "BTC/USDT", "timeframe": "1d", "limit": 2}),

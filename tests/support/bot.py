@@ -13,6 +13,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.sandbox.bot import Sandbox, SandboxOptions, open_sandbox
 from mcp_gateway.sandbox.installation import Installation
 
@@ -116,3 +117,16 @@ def wipe(bot_api: httpx2.Client, exchange_control: httpx2.Client) -> None:
     for lock in bot_api.get("locks").raise_for_status().json()["locks"]:
         bot_api.delete(f"locks/{lock['id']}").raise_for_status()
     bot_api.post("start").raise_for_status()
+
+
+def connect(bot: Sandbox, *, order_timeout_s: float = 45, password: str = "") -> FreqtradeClient:
+    """Return a client of the bot, with its password or another."""
+    return FreqtradeClient(
+        bot.freqtrade_url,
+        bot.freqtrade_username,
+        password or bot.freqtrade_password,
+        pool_size=4,
+        read_timeout_s=15,
+        order_timeout_s=order_timeout_s,
+        clock=Clock(),
+    )

@@ -25,7 +25,7 @@ from mcp_gateway.domain.market import Candle, CandleSeries
 from mcp_gateway.domain.orders import Check, OrderRequest, Preview
 from mcp_gateway.domain.positions import Position, Positions
 from mcp_gateway.domain.principals import Admission, Credentials
-from mcp_gateway.errors import NotFound
+from mcp_gateway.errors import NotFound, OrderNotResting
 from mcp_gateway.gateway import Gateway, Health
 from mcp_gateway.orders.service import Created
 from mcp_gateway.settings import Settings
@@ -35,6 +35,7 @@ from mcp_gateway.transports.door import Door
 from mcp_gateway.transports.requests import Receive, Scope, Send
 from mcp_gateway.transports.rest.routes import rest_routes
 from tests.support.clock import START, ManualClock
+from tests.support.policy import POLICY_FILE
 
 JWT_SECRET = "jwt-canary-" + "a" * 32
 HMAC_SECRET = "hmac-canary-" + "b" * 32
@@ -92,11 +93,12 @@ class ToldMarket:
 
 @dataclass
 class ToldOrders:
-    """Previews every order, places it once, and remembers what it was given."""
+    """Previews every order, places and cancels it once, and remembers what it was given."""
 
     trouble: Exception | None = None
     seen: list[OrderRequest] = field(default_factory=list)
     receipts: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    cancels: list[tuple[str, UUID]] = field(default_factory=list)
 
     async def preview(self, _admission: Admission, order: OrderRequest) -> Preview:
         self.seen.append(order)
@@ -117,6 +119,19 @@ class ToldOrders:
         return Created(self.receipts.setdefault(order.request_id, receipt(order)), replayed)
 
     async def get(self, _admission: Admission, request_id: UUID) -> dict[str, Any]:
+        return self._state(request_id)
+
+    async def cancel(self, admission: Admission, request_id: UUID) -> dict[str, Any]:
+        self.cancels.append((admission.operation.name, request_id))
+        if self.trouble:
+            raise self.trouble
+        state = self._state(request_id)
+        if state["status"] == "cancelled":
+            raise OrderNotResting("The order has ended.", detail={"order_status": "cancelled"})
+        self.receipts[request_id]["status"] = "cancelled"
+        return self._state(request_id)
+
+    def _state(self, request_id: UUID) -> dict[str, Any]:
         if request_id not in self.receipts:
             raise NotFound("No order of yours has this request_id.", code="order_unknown")
         step = {"state": "placed", "at": "2025-11-18T10:00:00Z", "code": None}
@@ -220,7 +235,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
     """Return settings of a one-box server in ``folder``, whatever the environment says."""
     values: dict[str, Any] = {
         "jwt_secret": JWT_SECRET, "hmac_secret": HMAC_SECRET, "subject": TRADER,
-        "data_dir": folder, "rate_limit_per_minute": 1000,
+        "data_dir": folder, "rate_limit_per_minute": 1000, "policy": POLICY_FILE,
     }  # fmt: skip
     return Settings.apart(**(values | changes))
 

@@ -19,6 +19,7 @@ from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.transports.credentials import caller
 from mcp_gateway.transports.mcp.server import GatedServer
 from tests.support.clock import ManualClock
+from tests.support.policy import POLICY_FILE
 from tests.support.tradingbot import TradingBot
 
 Era = Literal["auto", "legacy"]
@@ -78,7 +79,9 @@ async def connected(
     bot = TradingBot(clock)
     newest = int(clock.now().timestamp()) // 300 * 300 - 300
     bot.candles = {(pair, "5m"): newest for pair in bot.pairs}
-    given = {"data_dir": folder, "scopes": scopes, "subject": "agent-a"} | settings
+    given = {
+        "data_dir": folder, "scopes": scopes, "subject": "agent-a", "policy": POLICY_FILE,
+    } | settings  # fmt: skip
     gateway = Gateway(Settings.apart(**given), clock, open_kv(None, clock), bot.client())
     caller.set(shows)
     server = GatedServer(gateway)

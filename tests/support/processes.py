@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.sandbox.bot import Sandbox
 from mcp_gateway.settings import child_environment
 from tests.support.gateway import HMAC_SECRET, JWT_SECRET, TRADER, TRADER_SCOPES
+from tests.support.policy import POLICY_FILE
 
 START_S = 60.0
 END_S = 30.0
@@ -30,6 +31,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
         "HMAC_SECRET": HMAC_SECRET,
         "MCP_GATEWAY_SUBJECT": TRADER,
         "MCP_GATEWAY_DATA_DIR": str(folder / "data"),
+        "MCP_GATEWAY_POLICY": str(POLICY_FILE),
         "RATE_LIMIT_PER_MINUTE": "1000",
         "FREQTRADE_URL": "http://127.0.0.1:9",  # nobody: a test names the bot it means
     }
@@ -42,13 +44,17 @@ def before(bot: Sandbox) -> dict[str, str]:
         "FREQTRADE_URL": bot.freqtrade_url,
         "FREQTRADE_USERNAME": bot.freqtrade_username,
         "FREQTRADE_PASSWORD": bot.freqtrade_password,
+        "FREQTRADE_WS_TOKEN": bot.ws_token,
+        "MCP_GATEWAY_POLICY": str(bot.policy),
     }
 
 
-def token(*scopes: str, subject: str = TRADER, ttl_s: int = 3600) -> str:
+def token(
+    *scopes: str, subject: str = TRADER, ttl_s: int = 3600, act_for: Collection[str] = ()
+) -> str:
     """Return a token of these processes; all of a trader's scopes where none is named."""
     verifier = TokenVerifier(JWT_SECRET.encode(), "mcp-gateway", "mcp-gateway", 86_400, Clock())
-    return verifier.issue(subject, scopes or TRADER_SCOPES, ttl_s)
+    return verifier.issue(subject, scopes or TRADER_SCOPES, ttl_s, act_for)
 
 
 class Running:

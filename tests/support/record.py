@@ -61,6 +61,10 @@ class Recorder:
         """Keep the answer to an entry."""
         return self.call(name, "POST", "forceenter", body)
 
+    def cancel(self, name: str, trade_id: int) -> Any:
+        """Keep the answer to a cancel."""
+        return self.call(name, "DELETE", f"trades/{trade_id}/open-order")
+
     def exit(self, name: str, **body: Any) -> Any:
         """Keep the answer to an exit."""
         return self.call(name, "POST", "forceexit", body)
@@ -80,6 +84,7 @@ def record(bot: Recorder) -> None:
     bot.enter("enter dust", pair=PAIR, stakeamount=1)
     bot.enter("enter without pair")
     _trading(bot)
+    _cancelling(bot)
     bot.call("pause", "POST", "pause")
     bot.enter("enter while paused", pair=OTHER)
     bot.call("start", "POST", "start")
@@ -113,6 +118,19 @@ def _trading(bot: Recorder) -> None:
     bot.exit("exit", tradeid=held["trade_id"], ordertype="market")
     bot.read("trade closed", f"trade/{held['trade_id']}")
     bot.read("trades", "trades", params={"limit": 2, "order_by_id": "false"})
+
+
+def _cancelling(bot: Recorder) -> None:
+    resting = {"pair": OTHER, "ordertype": "limit", "price": 1000, "stakeamount": 50}
+    bot.cancel("cancel unfilled entry", bot.enter("enter to cancel", **resting)["trade_id"])
+    bot.cancel("cancel unknown trade", 999999)
+    held = bot.enter("enter to leave", pair=PAIR, ordertype="market", stakeamount=50)["trade_id"]
+    bot.cancel("cancel without open order", held)
+    bot.exit("exit resting", tradeid=held, ordertype="limit", price=999999)
+    bot.read("trade with resting exit", f"trade/{held}")
+    bot.cancel("cancel resting exit", held)
+    bot.exit("exit after cancel", tradeid=held, ordertype="market")
+    bot.cancel("cancel in closed trade", held)
 
 
 def _arguments(given: list[str]) -> Iterator[str]:

@@ -20,7 +20,9 @@ class Connection:
 
     number: int
     stream: SocketStream
+    method: str = ""
     path: str = ""
+    request: bytes = b""
 
     def __post_init__(self) -> None:
         self._incoming = BufferedByteReceiveStream(self.stream)
@@ -33,11 +35,13 @@ class Connection:
         """
         head = await self._incoming.receive_until(b"\r\n\r\n", LARGEST_HEAD_BYTES)
         first, *lines = head.decode().split("\r\n")
-        self.path = first.split()[1].split("?")[0].removeprefix("/api/v1/")
+        self.method, target, _ = first.split()
+        self.path = target.split("?")[0].removeprefix("/api/v1/")
+        self.request = head + b"\r\n\r\n"
         for line in lines:
             name, _, value = line.partition(":")
             if name.lower() == "content-length":
-                await self._incoming.receive_exactly(int(value))
+                self.request += await self._incoming.receive_exactly(int(value))
 
     async def send(self, data: bytes) -> None:
         """Write bytes as they are."""

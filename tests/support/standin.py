@@ -8,6 +8,7 @@ import anyio
 import httpx2
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.transports.bounds import BoundedProtocol
 from mcp_gateway.transports.requests import Receive, Scope, Send
 from tests.support.tradingbot import TradingBot
 from tests.support.wire import served
@@ -35,18 +36,35 @@ class StandIn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request as the bot does, whether or not the caller is still there."""
+        body = await _body(receive)
+        if body is None:
+            return
         request = httpx2.Request(
             scope["method"],
             f"{self.url}{scope['path']}?{scope['query_string'].decode()}",
-            content=await _body(receive),
+            content=body,
         )
         self.arrived.append(request.url.path.removeprefix("/api/v1/"))
         self._news.set()
-        response = await self.bot._answer(request)
+        try:
+            response = await self.bot._answer(request)
+        except httpx2.TransportError:  # a fault: the connection ends without an answer
+            scope["state"]["abort"]()
+            await receive()
+            return
         headers = [(b"content-type", response.headers["content-type"].encode())]
         start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": response.content})
+
+
+class Breakable(BoundedProtocol):
+    """The gateway's own HTTP, whose requests can end their connection."""
+
+    def on_message_begin(self) -> None:
+        """Put the transport's abort into the state of the request."""
+        super().on_message_begin()
+        self.scope["state"]["abort"] = self.transport.abort
 
 
 @asynccontextmanager
@@ -61,7 +79,7 @@ async def stand_in(*, candles_behind: int = 0) -> AsyncIterator[StandIn]:
     newest = (int(clock.now().timestamp()) // STEP_S - 1 - candles_behind) * STEP_S
     bot.candles = {(pair, TIMEFRAME): newest for pair in bot.pairs}
     standing = StandIn(bot)
-    async with served(standing) as wire:
+    async with served(standing, protocol=Breakable) as wire:
         standing.url = f"http://127.0.0.1:{wire.port}"
         try:
             yield standing
@@ -71,10 +89,13 @@ async def stand_in(*, candles_behind: int = 0) -> AsyncIterator[StandIn]:
                 bot.hold.set()
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive) -> bytes | None:
+    """Return the whole body; None of a request that never came to its end."""
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += bytes(message.get("body", b""))
         if not message.get("more_body", False):
             return body

@@ -1,96 +1,133 @@
 """A bot at the wire that trades, and that loses, delays or refuses what a test tells it to."""
 
-import itertools
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx2
 import orjson
 
-from tests.support.recorded import body_of
-from tests.support.wirebot import COLUMNS, WireBot
+from tests.support.tradebook import FEE_RATE, PRICE, Refusal, TradeBook
+from tests.support.wirebot import COLUMNS
 
-PRICE = 100.0
-FEE_RATE = 0.001
+__all__ = ["FEE_RATE", "PRICE", "TradingBot"]
 
 
 @dataclass
-class TradingBot(WireBot):
-    """Fills market entries and exits at ``PRICE``; limit entries rest.
+class TradingBot(TradeBook):
+    """Trades as its book does, with faults on the way.
 
-    ``faults`` are taken one for each order POST: ``refuse:REASON`` (502), ``fail`` (500,
-    nothing done), ``fail_done`` (500, done all the same), ``lose`` (reset before it is
-    done), ``lose_done`` (reset after), ``no_connection``, ``other`` (answers with another
-    trade), ``hang`` (waits for ``release``).
+    ``faults`` are taken one for each order POST and each cancel: ``refuse:REASON`` (502),
+    ``fail`` (500, nothing done), ``fail_done`` (500, done all the same), ``lose`` (reset
+    before it is done), ``lose_done`` (reset after), ``late`` (reset, done when the test calls
+    ``take_effect``), ``no_connection``, ``other`` (answers with another trade), ``hang``
+    (waits for ``release``), and an empty one for none.
+
+    ``coins`` lie in the wallet without a trade. ``posts`` are the bodies of order POSTs,
+    ``cancels`` the trade ids of cancels, as they arrived.
     """
 
     dry_run: bool = True
-    state: str = "running"
     free: float = 10_000.0
-    max_open_trades: int = 3
-    force_entry: bool = True
     spot: bool = True
+    coins: dict[str, float] = field(default_factory=dict)
     sells_behind: float = 0.0  # somebody else's exit, between two looks at a trade
     started_at: str = "2025-11-18T08:00:00Z"
     faults: deque[str] = field(default_factory=deque)
     release: anyio.Event = field(default_factory=anyio.Event)
     posts: list[dict[str, Any]] = field(default_factory=list)
-    closed: list[dict[str, Any]] = field(default_factory=list)
-    _ids: Any = field(default_factory=lambda: itertools.count(1))
+    cancels: list[int] = field(default_factory=list)
+    pending: deque[Callable[[], Any]] = field(default_factory=deque)
+
+    async def posted(self, count: int = 1) -> None:
+        """Wait until that many orders have reached the bot."""
+        while len(self.posts) < count:
+            await anyio.lowlevel.checkpoint()
+
+    def take_effect(self) -> None:
+        """Let everything happen that a ``late`` fault has put off, oldest first."""
+        while self.pending:
+            with suppress(Refusal):  # nobody is left to be told
+                self.pending.popleft()()
+
+    def restart(self) -> None:
+        """Start the bot's process anew: its books stay, what was under way is gone."""
+        later = datetime.fromisoformat(self.started_at) + timedelta(minutes=1)
+        self.started_at = later.isoformat().replace("+00:00", "Z")
+        self.pending.clear()
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         endpoint = request.url.path.removeprefix("/api/v1/")
-        if request.method != "POST":
-            if (
-                endpoint.startswith("trade/")
-                and self.trade(endpoint.removeprefix("trade/")) is None
-            ):
+        if request.method == "GET":
+            missing = endpoint.removeprefix("trade/")
+            if missing != endpoint and self.trade(missing) is None:
                 return httpx2.Response(404, json={"detail": "Trade not found."})
             return await super()._answer(request)
         self.calls.append(endpoint)
-        body = orjson.loads(request.content)
         fault = self.faults.popleft() if self.faults else ""
         if fault == "no_connection":
             raise httpx2.ConnectError("refused")
-        self.posts.append(body)
+        act = self._arrived(request, endpoint)
         if fault == "hang":
+            run = self.started_at
             await self.release.wait()
+            if self.started_at != run:
+                raise httpx2.ReadError("the bot was started anew")
+        return self._carried_out(endpoint, act, fault)
+
+    def _arrived(self, request: httpx2.Request, endpoint: str) -> Callable[[], dict[str, Any]]:
+        """Note an order and return what carries it out."""
+        if request.method == "DELETE":
+            trade_id = int(endpoint.removeprefix("trades/").removesuffix("/open-order"))
+            self.cancels.append(trade_id)
+            return lambda: self._cancel(trade_id)
+        body = orjson.loads(request.content)
+        self.posts.append(body)
+        work = self._enter if endpoint == "forceenter" else self._exit
+        return lambda: work(body)
+
+    def _carried_out(
+        self, endpoint: str, act: Callable[[], dict[str, Any]], fault: str
+    ) -> httpx2.Response:
         if fault.startswith("refuse:"):
-            reason = fault.removeprefix("refuse:")
-            error = {"error": f"Error querying /api/v1/{endpoint}: {reason}"}
-            return httpx2.Response(502, json=error)
-        if fault in {"fail", "lose"}:
-            return self._lost(fault)
-        told = self._enter(body) if endpoint == "forceenter" else self._exit(body)
+            return _refused(endpoint, fault.removeprefix("refuse:"))
+        if fault == "late":
+            self.pending.append(act)
+        if fault in {"fail", "lose", "late"}:
+            return _lost(fault)
+        try:
+            told = act()
+        except Refusal as refusal:
+            if fault in {"fail_done", "lose_done"}:
+                return _lost(fault)
+            return _refused(endpoint, str(refusal))
         if fault in {"fail_done", "lose_done"}:
-            return self._lost(fault)
+            return _lost(fault)
         if fault == "other":
             told = told | {"trade_id": 999, "enter_tag": "else", "orders": []}
         return httpx2.Response(200, json=told)
 
-    def _lost(self, fault: str) -> httpx2.Response:
-        if fault.startswith("lose"):
-            raise httpx2.ReadError("reset")
-        return httpx2.Response(500, text="Internal Server Error")
-
     def _told(self, endpoint: str, params: httpx2.QueryParams) -> Any:
-        if endpoint == "show_config":
-            return super()._told(endpoint, params) | {
-                "dry_run": self.dry_run,
-                "state": self.state,
-                "max_open_trades": float(self.max_open_trades),
-                "force_entry_enable": self.force_entry,
-                "trading_mode": "spot" if self.spot else "futures",
-            }
-        if endpoint == "balance":
-            usdt = {"currency": "USDT", "free": self.free, "bot_owned": self.free}
-            return {"currencies": [usdt], "total": self.free, "stake": "USDT", "note": "Simulated"}
-        if endpoint == "health":
-            return {"last_process": self.started_at, "bot_startup": self.started_at}
-        if endpoint == "trades":
-            return {"trades": self.closed}
+        match endpoint:
+            case "show_config":
+                return super()._told(endpoint, params) | {
+                    "dry_run": self.dry_run,
+                    "state": self.state,
+                    "max_open_trades": float(self.max_open_trades),
+                    "force_entry_enable": self.force_entry,
+                    "trading_mode": "spot" if self.spot else "futures",
+                }
+            case "balance":
+                return self._balance()
+            case "health":
+                return {"last_process": self.started_at, "bot_startup": self.started_at}
+            case "trades":
+                return self._page(params)
         if endpoint.startswith("trade/"):
             if self.sells_behind:
                 self._exit({"tradeid": self.status[0]["trade_id"], "amount": self.sells_behind})
@@ -102,64 +139,31 @@ class TradingBot(WireBot):
                 row[COLUMNS.index("close")] = PRICE
         return told
 
-    def trade(self, trade_id: str) -> dict[str, Any] | None:
-        """Return one trade, open or closed."""
-        trades = [*self.status, *self.closed]
-        return next((trade for trade in trades if str(trade["trade_id"]) == trade_id), None)
+    def _page(self, params: httpx2.QueryParams) -> dict[str, Any]:
+        by_id = params.get("order_by_id", "true") == "true"
+        trades = sorted(self.closed, key=lambda t: t["trade_id"]) if by_id else self.closed
+        first = int(params.get("offset", 0))
+        shown = trades[first : first + int(params.get("limit", 500))]
+        return {"trades": shown, "trades_count": len(shown), "total_trades": len(trades)}
 
-    async def posted(self, count: int = 1) -> None:
-        """Wait until that many orders have reached the bot."""
-        while len(self.posts) < count:
-            await anyio.lowlevel.checkpoint()
+    def _balance(self) -> dict[str, Any]:
+        held = [(trade["pair"].partition("/")[0], trade["amount"], True) for trade in self.status]
+        strange = [(coin, amount, False) for coin, amount in self.coins.items()]
+        coins = [
+            {"currency": coin, "free": amount, "balance": amount, "bot_owned": amount if ours else 0,
+             "is_bot_managed": ours}
+            for coin, amount, ours in (("USDT", self.free, True), *held, *strange)
+            if amount
+        ]  # fmt: skip
+        return {"currencies": coins, "total": self.free, "stake": "USDT", "note": "Simulated"}
 
-    def enter(self, pair: str, tag: str, amount: float = 1.0, *, filled: bool = True) -> None:
-        """Open a trade without being asked, as the strategy would, or as a late effect."""
-        self._enter({
-            "pair": pair, "entry_tag": tag, "stakeamount": amount * PRICE,
-            "ordertype": "market" if filled else "limit", "price": PRICE,
-        })  # fmt: skip
 
-    def _enter(self, body: dict[str, Any]) -> dict[str, Any]:
-        trade_id = next(self._ids)
-        filled = body["ordertype"] == "market"
-        price = body.get("price", PRICE)
-        amount = round(body["stakeamount"] / price, 8)
-        trade = body_of("trade open") | {
-            "trade_id": trade_id,
-            "pair": body["pair"],
-            "is_open": True,
-            "enter_tag": body["entry_tag"],
-            "amount": amount if filled else 0.0,
-            "open_rate": price,
-            "current_rate": PRICE,
-            "fee_open": FEE_RATE,
-            "orders": [self._order("buy", amount, filled, body["entry_tag"])],
-        }
-        self.status.append(trade)
-        return dict(trade)
+def _lost(fault: str) -> httpx2.Response:
+    if fault.startswith("fail"):
+        return httpx2.Response(500, text="Internal Server Error")
+    raise httpx2.ReadError("reset")
 
-    def _exit(self, body: dict[str, Any]) -> dict[str, Any]:
-        trade = next(t for t in self.status if t["trade_id"] == body["tradeid"])
-        amount = body.get("amount") or trade["amount"]
-        trade["amount"] = round(trade["amount"] - amount, 8)
-        trade["orders"] = [*trade["orders"], self._order("sell", amount, True, "force_exit")]
-        if trade["amount"] <= 0:
-            trade["is_open"] = False
-            self.status.remove(trade)
-            self.closed.insert(0, trade)
-        return {"result": f"Created exit order for trade {trade['trade_id']}."}
 
-    def _order(self, side: str, amount: float, filled: bool, tag: str | None) -> dict[str, Any]:
-        return {
-            "order_id": f"order-{next(self._ids)}",
-            "ft_order_side": side,
-            "ft_order_tag": tag,
-            "order_type": "market",
-            "status": "closed" if filled else "open",
-            "is_open": not filled,
-            "amount": amount,
-            "filled": amount if filled else 0.0,
-            "average": PRICE if filled else None,
-            "safe_price": PRICE,
-            "order_timestamp": 1_763_460_000_000,
-        }
+def _refused(endpoint: str, reason: str) -> httpx2.Response:
+    error = {"error": f"Error querying /api/v1/{endpoint}: {reason}"}
+    return httpx2.Response(502, json=error)

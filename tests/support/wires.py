@@ -29,6 +29,7 @@ _ROUTES = {
     "dry_run_order": ("POST", "orders/dry-run"),
     "create_order": ("POST", "orders"),
     "get_order": ("GET", "orders/{request_id}"),
+    "cancel_order": ("DELETE", "orders/{request_id}"),
 }
 
 

@@ -22,6 +22,7 @@ from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.sql import Store
 from tests.support.clock import ManualClock
+from tests.support.policy import POLICY_FILE
 from tests.support.servers import Child
 from tests.support.tradingbot import TradingBot
 from tests.support.upgrade import upgrade
@@ -32,7 +33,10 @@ NEVER_S = 3600.0
 
 
 def settings(folder: Path, **changes: Any) -> Settings:
-    given = {"data_dir": folder, "subject": "agent-a", "scopes": ("market:read", "orders:create")}
+    given = {
+        "data_dir": folder, "subject": "agent-a", "scopes": ("market:read", "orders:create"),
+        "policy": POLICY_FILE,
+    }  # fmt: skip
     return Settings.apart(**(given | changes))
 
 

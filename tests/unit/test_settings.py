@@ -120,6 +120,23 @@ def test_beyond_loopback_hosts_and_origins_are_enough(environment: Any) -> None:
     assert got.on_loopback is False
 
 
+def test_what_else_is_checked_is_told_beside_all_other_faults(
+    tmp_path: Path, environment: Any
+) -> None:
+    """A check is given what could be read, so that a wrong file is told at the same start."""
+    seen = []
+
+    def check(given: Settings) -> list[str]:
+        seen.append(given.policy)
+        return ["MCP_GATEWAY_POLICY: line 1"]
+
+    environment(MCP_GATEWAY_POLICY=str(tmp_path / "p.toml"), REDIS_PORT="no")
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.load("serve", check)
+    assert sorted(named(refused.value.faults)) == ["JWT_SECRET", "MCP_GATEWAY_POLICY", "REDIS_PORT"]
+    assert seen == [tmp_path / "p.toml"]
+
+
 def test_a_misspelt_name_is_refused_with_the_one_that_was_meant(environment: Any) -> None:
     """A setting that nothing reads would be silent; other programs' variables are theirs."""
     environment(MCP_GATEWAY_SIGNATURE_WINDOWS_S="60", HOMEBREW_THING="1")
@@ -195,7 +212,8 @@ def test_no_secret_is_shown_in_a_representation(environment: Any) -> None:
     """A log line or a traceback with the settings in it gives nothing away."""
     environment(
         JWT_SECRET=KEY, HMAC_SECRET=OTHER, MCP_GATEWAY_SUBJECT="a", FREQTRADE_USERNAME="u",
-        FREQTRADE_PASSWORD="canary", REDIS_PASSWORD="canary", POSTGRES_PASSWORD="canary",
+        FREQTRADE_PASSWORD="canary", FREQTRADE_WS_TOKEN="canary",
+        REDIS_PASSWORD="canary", POSTGRES_PASSWORD="canary",
         REDIS_URL="redis://:canary@h/0", DATABASE_URL="postgresql://u:canary@h/d",
         MCP_GATEWAY_TOKEN="canary",
     )  # fmt: skip

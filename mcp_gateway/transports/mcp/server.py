@@ -39,7 +39,8 @@ INSTRUCTIONS: Final = """\
 Gateway between you and a Freqtrade trading bot. Read the market with get_candles and \
 get_open_positions, your limits with get_account. Before create_order call dry_run_order. \
 Amounts are in base, prices in quote per base, times in UTC. Give every order a fresh UUID as \
-request_id; after any doubt ask get_order with it instead of sending the order again. \
+request_id; after any doubt ask get_order with it instead of sending the order again; \
+cancel_order takes back a limit order that still rests. \
 Every failure has a code and a hint that names the next safe step."""
 
 

@@ -1,4 +1,4 @@
-"""The six tools: what a model reads of them, and the calls behind them.
+"""The seven tools: what a model reads of them, and the calls behind them.
 
 Nothing here checks who may call: the gated server has asked the gate before an argument
 is even looked at, and every service wants the admission.
@@ -126,6 +126,10 @@ class TradingTools:
         orders = await self._gateway.orders()
         return results.told(await orders.get(current_admission(), request_id))
 
+    async def cancel_order(self, request_id: UUID) -> CallToolResult:
+        orders = await self._gateway.orders()
+        return results.told(await orders.cancel(current_admission(), request_id))
+
     async def get_account(self) -> CallToolResult:
         return results.told(await account(self._gateway))
 
@@ -169,6 +173,12 @@ def build_tools(gateway: Gateway) -> list[Tool]:
         _tool(
             call.get_order, "Order state", _READ, schemas.ORDER,
             "Where your order stands now, by request_id, and its history.",
+        ),
+        _tool(
+            call.cancel_order, "Cancel an order", _ORDER, schemas.ORDER,
+            "Cancels your limit order that still rests, by request_id; answers like get_order. "
+            "What is filled already stays. order_not_resting: it had ended before. On "
+            "outcome_unknown ask get_order.",
         ),
         _tool(
             call.get_account, "Account and limits", _READ, schemas.ACCOUNT,

@@ -17,12 +17,16 @@ from mcp_gateway.transports.routes import Route
 _REF: Final = "#/components/schemas/{model}"
 _ABOUT: Final = (
     "The REST face of MCP Gateway. Every refusal is a problem document (RFC 9457) with a "
-    "stable code. POST /api/v1/orders must be signed by RFC 9421 (label gw, tag mcp-gateway)."
+    "stable code. Placing and cancelling an order must be signed by RFC 9421 (label gw, tag "
+    "mcp-gateway)."
 )
 _SIGNATURE_HEADERS: Final = {
     "Signature-Input": "RFC 9421: label gw over @method @authority @path content-digest.",
     "Signature": "RFC 9421: the signature itself.",
-    "Content-Digest": "RFC 9530: the digest of the body.",
+    "Content-Digest": "RFC 9530: the digest of the body, an empty one too.",
+}
+# It signs the body alone: where there is none it would prove nothing.
+_BODY_SIGNATURE_HEADERS: Final = {
     "X-Signature": "The predecessor's form, where the operator allows it.",
 }
 
@@ -134,8 +138,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             for name, schema in shape["properties"].items()
         ]  # fmt: skip
     if route.operation is not None and OPERATIONS[route.operation].signed:
+        headers = _SIGNATURE_HEADERS | (_BODY_SIGNATURE_HEADERS if route.body else {})
         told += [
             {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
-            for name, about in _SIGNATURE_HEADERS.items()
+            for name, about in headers.items()
         ]
     return told

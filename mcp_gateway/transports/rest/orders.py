@@ -1,4 +1,4 @@
-"""Dry runs, orders and their state over REST."""
+"""Dry runs, orders, their state and their cancel over REST."""
 
 from typing import Any
 from uuid import UUID
@@ -40,12 +40,25 @@ async def present_state(
     gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
 ) -> Answer:
     """Answer GET /api/v1/orders/{request_id}."""
-    try:
-        request_id = UUID(request.variables["request_id"])
-    except ValueError:
-        raise RequestInvalid("request_id must be a UUID.", detail={"field": "request_id"}) from None
+    request_id = _request_id(request)
     told = await (await gateway.orders()).get(admission, request_id)
     return Answer(200, orjson.dumps(told))
+
+
+async def cancel(
+    gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
+) -> Answer:
+    """Answer DELETE /api/v1/orders/{request_id}: the order's state after its cancel."""
+    request_id = _request_id(request)
+    told = await (await gateway.orders()).cancel(admission, request_id)
+    return Answer(200, orjson.dumps(told))
+
+
+def _request_id(request: Request) -> UUID:
+    try:
+        return UUID(request.variables["request_id"])
+    except ValueError:
+        raise RequestInvalid("request_id must be a UUID.", detail={"field": "request_id"}) from None
 
 
 def _order(request: Request) -> OrderRequest:

@@ -50,6 +50,11 @@ def _order_routes() -> tuple[Route, ...]:
             guarded("get_order", NoQuery, orders.present_state), shapes.OrderState,
             operation="get_order", refusals=_READS,
         ),
+        Route(
+            "DELETE", "/api/v1/orders/{request_id}", "Cancel an order of the caller's that rests",
+            guarded("cancel_order", NoQuery, orders.cancel), shapes.OrderState,
+            operation="cancel_order", refusals=_ORDERS,
+        ),
     )  # fmt: skip
 
 

@@ -31,8 +31,8 @@ from tests.support.tokens import NOW, SECRET, forge
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-READ, PREVIEW, ORDER = (
-    OPERATIONS[name] for name in ("get_candles", "dry_run_order", "create_order")
+READ, PREVIEW, ORDER, CANCEL = (
+    OPERATIONS[name] for name in ("get_candles", "dry_run_order", "create_order", "cancel_order")
 )
 PLAIN = PlainSigned(KEY_ID)
 
@@ -214,6 +214,18 @@ async def test_exits_have_a_quota_of_their_own() -> None:
     assert [row.code for row in bench.noted()] == ["quota_exceeded"]
 
 
+async def test_cancels_have_a_quota_of_their_own() -> None:
+    """interface.md: neither spent orders nor a flooded server keep an order resting."""
+    bench = make_bench(rate_limit_per_minute=1)
+    for number in range(2):
+        await bench.gate.admit(trader(signed(number)), ORDER)
+    assert (await refusal(bench, trader(signed(2)), ORDER)).code == "quota_exceeded"
+    await bench.gate.admit(trader(signed(3)), CANCEL)
+    flooded = make_bench(server_rate_limit_per_minute=1)
+    await flooded.gate.admit(credentials(forge(sub="flood", scope="market:read")), READ)
+    await flooded.gate.admit(trader(signed()), CANCEL)
+
+
 async def test_a_flooded_server_does_not_keep_anyone_in_a_position() -> None:
     """The reserve is the caller's own: what others have used up of the server's is not asked."""
     bench = make_bench(server_rate_limit_per_minute=1)
@@ -230,7 +242,10 @@ async def test_a_caller_is_told_what_is_left_and_asking_spends_nothing() -> None
     admission = await bench.gate.admit(trader(signed()), ORDER)
     for _ in range(3):
         left = await bench.gate.calls_left(admission.principal)
-    assert left == {"get_candles": 3, "create_order": 2, "exits": 3, "get_order": 3}
+    assert left == {
+        "get_candles": 3, "create_order": 2, "exits": 3, "get_order": 3,
+        "cancel_order": 3, "cancels": 3,
+    }  # fmt: skip
 
 
 async def test_the_plain_form_counts_on_rest_only_and_only_when_switched_on() -> None:

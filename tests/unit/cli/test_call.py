@@ -21,6 +21,7 @@ from tests.support.commands import (
     gateway_served,
     trading_bot,
 )
+from tests.support.policy import POLICY_FILE
 
 pytestmark = pytest.mark.integration
 JWT = "jwt-canary-" + "a" * 32
@@ -39,7 +40,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         settings = Settings.apart(
             jwt_secret=JWT, hmac_secret=KEY, subject="signal-agent", data_dir=folder,
             freqtrade_url=bot["FREQTRADE_URL"], freqtrade_username=BOT_USER,
-            freqtrade_password=BOT_PASSWORD, rate_limit_per_minute=1000,
+            freqtrade_password=BOT_PASSWORD, rate_limit_per_minute=1000, policy=POLICY_FILE,
         )  # fmt: skip
         with gateway_served(settings) as port:
             yield {
@@ -105,6 +106,16 @@ def test_an_order_is_signed_and_gets_a_request_id(call: Any) -> None:
     assert told.err == f"request_id={placed['request_id']}\n"
     known = call("get_order", f"request_id={placed['request_id']}")
     assert known.json()["order_id"] == placed["order_id"]
+
+
+def test_a_resting_order_is_cancelled_by_a_signed_call(call: Any) -> None:
+    """The answer is the order's state; what had ended before is refused with its code."""
+    limit = ("order_type=limit", "price=99")
+    placed = call("create_order", "pair=ETH/USDT", "side=buy", "amount=0.1", *limit).json()
+    gone = call("cancel_order", f"request_id={placed['request_id']}")
+    again = call("cancel_order", f"request_id={placed['request_id']}")
+    assert (gone.code, gone.json()["status"]) == (0, "cancelled")
+    assert (again.code, again.json()["code"]) == (1, "order_not_resting")
 
 
 def test_a_refusal_is_printed_and_ends_with_1(call: Any) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.errors import ConfigurationError
+from mcp_gateway.orders.policy import load_policy
 from tests.support.commands import BOT_PASSWORD, bot_served, command, trading_bot
+from tests.support.policy import POLICY_FILE
 from tests.support.servers import Server
 from tests.support.tradingbot import TradingBot
 
@@ -18,6 +21,7 @@ KEYS = {
     "JWT_SECRET": "jwt-canary-" + "a" * 32,
     "HMAC_SECRET": "hmac-canary-" + "b" * 32,
     "MCP_GATEWAY_SUBJECT": "signal-agent",
+    "MCP_GATEWAY_POLICY": str(POLICY_FILE),
 }
 
 
@@ -61,11 +65,12 @@ def only(found: list[Any], part: str, level: str) -> Any:
 
 
 def test_when_all_is_well_every_part_says_so(tmp_path: Path, well: dict[str, str]) -> None:
-    """Exit code 0; configuration, keys, folder, Redis, database and bot each named."""
+    """Exit code 0; configuration, keys, folder, Redis, database, bot and markets named."""
     code, found = findings(tmp_path, well)
     assert (code, ill(found)) == (0, [])
     assert [one["part"] for one in found] == [
         "configuration", "keys", "data folder", "redis", "database", "freqtrade",
+        "markets",
     ]  # fmt: skip
 
 
@@ -161,18 +166,21 @@ def test_a_postgresql_that_is_down(tmp_path: Path, well: dict[str, str], closed_
 
 
 def test_a_wrong_configuration_is_told_whole(tmp_path: Path) -> None:
-    """Every fault a finding; nothing else can be looked at."""
-    code, found = findings(tmp_path, {"REDIS_PORT": "x", "FREQTRADE_URL": "canary"})
-    assert code == 1
-    assert ill(found) == [("configuration", "fault")] * 3
+    """Every fault a finding; nothing else can be looked at. Exit code 2, as at every start."""
+    code, found = findings(tmp_path, {
+        "REDIS_PORT": "x", "FREQTRADE_URL": "canary",
+        "MCP_GATEWAY_POLICY": str(tmp_path / "missing.toml"),
+    })  # fmt: skip
+    assert code == 2
+    assert ill(found) == [("configuration", "fault")] * 4
     names = {one["message"].partition(":")[0] for one in found}
-    assert names == {"REDIS_PORT", "FREQTRADE_URL", "JWT_SECRET"}
+    assert names == {"REDIS_PORT", "FREQTRADE_URL", "JWT_SECRET", "MCP_GATEWAY_POLICY"}
 
 
 def test_stdio_needs_no_secret(tmp_path: Path, well: dict[str, str]) -> None:
     """--for stdio asks for less than --for serve."""
     del well["JWT_SECRET"]
-    assert findings(tmp_path, well)[0] == 1
+    assert findings(tmp_path, well)[0] == 2
     assert findings(tmp_path, well, "--for", "stdio")[0] == 0
 
 
@@ -183,3 +191,56 @@ def test_a_data_folder_that_cannot_be_made(tmp_path: Path, well: dict[str, str])
     code, found = findings(tmp_path, given)
     assert code == 1
     assert ("data folder", "fault") in ill(found)
+
+
+def test_pairs_without_a_step_or_a_minimum_are_a_warning_with_the_lines_to_add(
+    tmp_path: Path, well: dict[str, str], bot: TradingBot
+) -> None:
+    """What an agent would be told, and what keeps it from being told so, pair by pair."""
+    bot.pairs = ("BTC/USDT", "ETH/USDT", "SOL/EUR")
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[markets."*/USDT"]\nminimum_stake = 5\n[markets."BTC/USDT"]\nlot_step = "0.00001"\n'
+    )
+    code, found = findings(tmp_path, well | {"MCP_GATEWAY_POLICY": str(policy)})
+    assert code == 0
+    told = only(found, "markets", "warning")
+    assert "2 of 3 pairs" in told["message"]
+    assert "market_unknown" in told["message"]
+    _, *lines = told["hint"].splitlines()
+    assert [line.partition(" ")[0] for line in lines] == [
+        '[markets."ETH/USDT"]', "lot_step",
+        '[markets."SOL/EUR"]', "lot_step", "minimum_stake",
+    ]  # fmt: skip
+    policy.write_text(policy.read_text() + "\n".join(lines).replace('""', '"0.1"'))
+    assert ill(findings(tmp_path, well | {"MCP_GATEWAY_POLICY": str(policy)})[1]) == []
+
+
+def test_lines_that_were_added_and_not_filled_in_are_faults(
+    tmp_path: Path, well: dict[str, str]
+) -> None:
+    """Pasted as they are, they must not pass for numbers."""
+    del well["MCP_GATEWAY_POLICY"]
+    told = only(findings(tmp_path, well)[1], "markets", "warning")
+    _, *lines = told["hint"].splitlines()
+    policy = tmp_path / "policy.toml"
+    policy.write_text("\n".join(lines))
+    with pytest.raises(ConfigurationError) as refused:
+        load_policy(policy)
+    assert len(refused.value.faults) == 4
+
+
+def test_lines_to_add_are_set_off_for_people(tmp_path: Path, well: dict[str, str]) -> None:
+    """Each on a line of its own, beneath the finding."""
+    del well["MCP_GATEWAY_POLICY"]
+    told = command(tmp_path, "doctor", **well)
+    assert '\n    [markets."ETH/USDT"]\n    lot_step = ""' in told.out
+
+
+def test_a_futures_bots_markets_are_not_looked_at(
+    tmp_path: Path, well: dict[str, str], bot: TradingBot
+) -> None:
+    """It is served reads only, so nobody needs them."""
+    bot.spot = False
+    del well["MCP_GATEWAY_POLICY"]
+    only(findings(tmp_path, well)[1], "freqtrade", "warning")

@@ -1,4 +1,4 @@
-"""`mcp-gateway sandbox`: the page that a person pastes from."""
+"""`mcp-gateway sandbox`: the page that a person pastes from, and what its gateway is told."""
 
 import json
 import shlex
@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from mcp_gateway.cli.sandbox import _page
+from mcp_gateway.cli.sandbox_stdio import _settings
+from mcp_gateway.orders.policy import load_policy
+from mcp_gateway.sandbox.bot import SandboxOptions
+from mcp_gateway.sandbox.market import PAIRS
 
 pytestmark = pytest.mark.unit
 TOLD = dict.fromkeys(
@@ -55,3 +59,9 @@ def test_without_a_script_it_is_python_that_starts_the_package(
     assert told["args"] == ["-m", "mcp_gateway", "sandbox", "--stdio"]
     assert Path(told["command"]).is_absolute()
     assert Path(told["command"]).is_file()
+
+
+def test_a_desktop_apps_sandbox_knows_its_markets_before_its_bot_is_there(tmp_path: Path) -> None:
+    """A first order needs lot step and minimum, and the bot tells neither."""
+    settings = _settings(SandboxOptions(freqtrade_port=8080), tmp_path)
+    assert set(load_policy(settings.policy).markets) == set(PAIRS)

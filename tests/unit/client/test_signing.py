@@ -102,8 +102,18 @@ def test_the_signature_is_dated_when_it_is_sent() -> None:
     assert isinstance(wire.evidence[0], Signed)
 
 
+def test_a_cancel_is_signed_though_it_has_no_body() -> None:
+    """DELETE reaches a signed operation; the digest of nothing is covered like any other."""
+    clock = ManualClock()
+    wire = Wire(clock)
+    with httpx2.Client(auth=make_auth(clock), transport=httpx2.MockTransport(wire)) as client:
+        client.delete("http://gw/api/v1/orders/550e8400-e29b-41d4-a716-446655440000")
+    assert isinstance(wire.evidence[0], Signed)
+    assert wire.requests[0].content == b""
+
+
 def test_reads_by_get_carry_the_token_alone() -> None:
-    """Only POST reaches signed operations."""
+    """Only POST and DELETE reach signed operations."""
     clock = ManualClock()
     wire = Wire(clock)
     with httpx2.Client(auth=make_auth(clock), transport=httpx2.MockTransport(wire)) as client:

@@ -83,6 +83,28 @@ async def test_recent_trades_are_asked_for_by_closing_time() -> None:
     assert trade.tag == "gw:0123456789abcdef"
 
 
+async def test_closed_trades_are_asked_for_page_by_page() -> None:
+    """Ordered by id: a trade that closes in between leaves the earlier pages as they were."""
+    asked = []
+
+    def bot(request: httpx2.Request) -> httpx2.Response:
+        asked.append((request.method, request.url.path, dict(request.url.params)))
+        return answer("trades")
+
+    async with client(bot) as freqtrade:
+        [trade] = await freqtrade.closed_trades(50, 100)
+    assert asked == [
+        ("GET", "/api/v1/trades", {"limit": "50", "offset": "100", "order_by_id": "true"})
+    ]
+    assert (trade.tag, trade.is_open) == ("gw:0123456789abcdef", False)
+
+
+async def test_coins_of_no_trade_are_told_from_the_wallet() -> None:
+    """GET /balance; the bot of the recording accounts for all that it has."""
+    async with client_told("balance while holding") as freqtrade:
+        assert await freqtrade.unmanaged_coins() == ()
+
+
 async def test_a_trade_that_is_not_there_is_none() -> None:
     """GET /trade/ID says 404 with a sentence of its own."""
     async with client_told("trade unknown") as freqtrade:
@@ -228,6 +250,76 @@ async def test_each_answer_to_an_exit_proves_one_thing(
     """The two refusals after the fact are not believed."""
     async with client(lambda _: told) as freqtrade:
         assert await freqtrade.exit(EXIT) == expected
+
+
+async def test_a_cancel_is_one_request_without_a_body() -> None:
+    """DELETE /trades/ID/open-order; the trade comes back as it stands afterwards."""
+    asked = []
+
+    def bot(request: httpx2.Request) -> httpx2.Response:
+        asked.append((request.method, request.url.path, request.content))
+        return answer("cancel resting exit")
+
+    before = counted("open-order", "ok")
+    async with client(bot) as freqtrade:
+        answered = await freqtrade.cancel(7)
+    assert asked == [("DELETE", "/api/v1/trades/7/open-order", b"")]
+    assert isinstance(answered, Accepted)
+    assert answered.trade is not None
+    assert [order.side for order in answered.trade.orders] == ["buy"]
+    assert counted("open-order", "ok") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (answer("cancel unfilled entry"), Accepted(None)),
+        (answer("cancel without open order"), Refused("no_open_order")),
+        (answer("cancel unknown trade"), Refused("trade_not_open")),
+        (answer("cancel in closed trade"), Refused("trade_not_open")),
+        (refusal(502, "trader is not running"), Refused("bot_not_running")),
+        (answer("wrong password"), Refused("bot_credentials")),
+        (refusal(502, "Order not found."), Unanswered("refusal_unproven")),
+        (refusal(502, "no active trade, says a later version"), Unanswered("refusal_unproven")),
+        (refusal(502, "something new"), Unanswered("refusal_unproven")),
+        (httpx2.Response(502, text="no active trade"), Unanswered("bot_failed")),
+        (answer("candles of no timeframe"), Unanswered("bot_failed")),
+        (httpx2.Response(200, json={"result": "cancelled"}), Unanswered("bot_nonsense")),
+        (httpx2.Response(200, text='{"trade_id": 1'), Unanswered("bot_nonsense")),
+        (httpx2.Response(404, text="404 page not found"), Unanswered("bot_nonsense")),
+    ],
+)
+async def test_each_answer_to_a_cancel_proves_one_thing(
+    told: httpx2.Response, expected: Accepted | Refused | Unanswered
+) -> None:
+    """A cancel that is done may read like a refusal; one that failed may have done a part."""
+    async with client(lambda _: told) as freqtrade:
+        assert await freqtrade.cancel(7) == expected
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (httpx2.ConnectError, NotSent("bot_unreachable")),
+        (httpx2.PoolTimeout, NotSent("bot_unreachable")),
+        (httpx2.ReadTimeout, Unanswered("bot_timeout")),
+        (httpx2.ReadError, Unanswered("connection_lost")),
+        (httpx2.RemoteProtocolError, Unanswered("connection_lost")),
+    ],
+)
+async def test_a_cancel_is_tried_once(
+    failure: type[httpx2.RequestError], expected: NotSent | Unanswered
+) -> None:
+    """The bot gives trade ids away again: a second cancel could meet another's order."""
+    tries = []
+
+    def bot(request: httpx2.Request) -> httpx2.Response:
+        tries.append(request)
+        raise failure("made for the test")
+
+    async with client(bot) as freqtrade:
+        assert await freqtrade.cancel(7) == expected
+    assert len(tries) == 1
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,8 @@ def test_a_price_belongs_to_a_limit_order_alone(kind: OrderType, price: Decimal 
         ("Failed to enter position for BTC/USDT.", "entry_refused"),
         ("Remaining amount of 0.92 would be too small.", "remainder_too_small"),
         ("invalid argument", "trade_not_open"),
+        ("Invalid trade_id.", "trade_not_open"),
+        ("No open order for trade_id.", "no_open_order"),
     ],
 )  # fmt: skip
 def test_a_reason_becomes_a_word_of_ours(reason: str, code: str) -> None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from mcp_gateway.domain.market import Candle
-from mcp_gateway.domain.positions import Balance
+from mcp_gateway.domain.positions import Balance, Fee
 from mcp_gateway.errors import BotUnavailable
 from mcp_gateway.freqtrade import wire
 from tests.support.recorded import body_of
@@ -85,6 +85,65 @@ def test_a_wallet_that_was_overspent_has_nothing_free() -> None:
     """A negative share would turn a limit around."""
     coin = {"currency": "USDT", "free": 5, "bot_owned": -3}
     assert wire.balance(told("balance", currencies=[coin])).free == 0
+
+
+def coin(name: str, **changed: Any) -> dict[str, Any]:
+    """Return a coin as GET /balance tells it: in the wallet, and no trade's."""
+    return {
+        "currency": name, "free": 0.5, "balance": 0.5, "used": 0.0, "bot_owned": 0,
+        "est_stake": 50.0, "est_stake_bot": 0, "stake": "USDT", "side": "long",
+        "is_position": False, "position": 0, "is_bot_managed": False,
+    } | changed  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({}, True),
+        ({"free": 0, "used": 0.5}, True),
+        ({"free": 0.5, "balance": None}, True),
+        ({"is_bot_managed": None}, True),
+        ({"is_bot_managed": True, "bot_owned": 0.5}, False),
+        ({"free": 0, "balance": 0}, False),
+    ],
+    ids=["free", "on order", "no total", "not told", "of a trade", "empty"],
+)
+def test_a_coin_that_no_trade_accounts_for_is_told(changed: dict[str, Any], shown: bool) -> None:
+    """Live, it may be of an order that the bot forgot; what is not told is not excused."""
+    wallet = [coin("USDT", is_bot_managed=False), coin("ETH", **changed)]
+    told_coins = wire.unmanaged_coins(told("balance", currencies=wallet))
+    assert told_coins == (("ETH",) if shown else ())
+
+
+def test_the_fee_of_the_first_order_of_each_side_is_told() -> None:
+    """Freqtrade notes a fee once for each side, in the currency that the exchange took."""
+    trade = wire.trade(told("trade closed"))
+    raw = body_of("trade closed")
+    assert trade.entry_fee == Fee(Decimal(str(raw["fee_open_cost"])), "USDT")
+    assert trade.exit_fee == Fee(Decimal(str(raw["fee_close_cost"])), "USDT")
+    assert (trade.fee_rate, trade.exit_fee_rate) == (Decimal("0.001"), Decimal("0.001"))
+    _, first, second = trade.orders
+    assert first.average_price is not None
+    assert trade.exit_fee.cost == first.filled * first.average_price * Decimal("0.001")
+    assert second.filled > first.filled  # its fee is nowhere
+
+
+def test_an_order_that_rests_has_no_fee_yet() -> None:
+    """Until the first fill there is the bot's own estimate alone."""
+    resting = wire.trades(told("status while holding"))[1]
+    assert (resting.entry_fee, resting.exit_fee) == (None, None)
+    assert resting.fee_rate == Decimal("0.001")
+
+
+def test_an_exit_that_was_cancelled_unfilled_is_in_no_list() -> None:
+    """A trade shows what is open or has been filled: absence of an exit is not proof of none."""
+    resting = wire.trade(told("trade with resting exit"))
+    assert [(order.side, order.is_open) for order in resting.orders] == [
+        ("buy", False),
+        ("sell", True),
+    ]
+    cancelled = wire.trade(told("cancel resting exit"))
+    assert [order.side for order in cancelled.orders] == ["buy"]
 
 
 def test_an_open_trade_is_read_with_its_orders() -> None:

@@ -203,7 +203,7 @@ async def test_a_welcome_page_may_ask_before_it_calls(
         response = await client.options(path, headers={"origin": origin} | PREFLIGHT)
     assert (response.status_code, response.content) == (204, b"")
     assert response.headers["access-control-allow-origin"] == origin
-    assert response.headers["access-control-allow-methods"] == "GET, POST"
+    assert response.headers["access-control-allow-methods"] == "GET, POST, DELETE"
     assert response.headers["access-control-allow-headers"].split(", ") == [
         "authorization", "content-type", "mcp-protocol-version", "signature-input", "signature",
         "content-digest", "x-signature",

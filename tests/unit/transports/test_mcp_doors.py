@@ -25,6 +25,7 @@ TOOLS = {
     "dry_run_order": an_order(),
     "create_order": an_order(),
     "get_order": {"request_id": an_order()["request_id"]},
+    "cancel_order": {"request_id": an_order()["request_id"]},
     "get_account": {},
 }
 URIS = (

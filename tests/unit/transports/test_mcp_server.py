@@ -54,10 +54,10 @@ async def test_every_tool_says_what_a_client_needs_to_know(tmp_path: Path) -> No
     writing = {
         tool.name for tool in tools if tool.annotations and not tool.annotations.read_only_hint
     }
-    assert writing == {"create_order"}
-    [create] = [tool.annotations for tool in tools if tool.name == "create_order"]
-    assert create is not None
-    assert (create.destructive_hint, create.idempotent_hint) == (True, True)
+    assert writing == {"create_order", "cancel_order"}
+    for hints in [tool.annotations for tool in tools if tool.name in writing]:
+        assert hints is not None
+        assert (hints.destructive_hint, hints.idempotent_hint) == (True, True)
 
 
 async def test_the_tool_list_is_short_enough_to_be_read(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_the_tool_list_is_short_enough_to_be_read(tmp_path: Path) -> None:
         (("market:read",), {"get_candles"}, 3),
         (("positions:read",), {"get_open_positions", "get_account"}, 0),
         (("orders:preview",), {"dry_run_order", "get_order"}, 0),
-        (("orders:create",), {"create_order", "get_order"}, 0),
+        (("orders:create",), {"create_order", "get_order", "cancel_order"}, 0),
         (("audit:read", "ops:halt", "orders:approve", "orders:live"), set(), 0),
     ],
 )
@@ -262,8 +262,10 @@ async def test_a_crash_is_told_in_one_word_and_logged_in_full(
 async def test_every_answer_has_the_shape_that_its_tool_publishes(tmp_path: Path) -> None:
     """The SDK does not hold our answers against the schemas; so it is done here."""
     async with connected(tmp_path) as agent:
-        order = an_order()
+        order, resting = an_order(), an_order(pair="ETH/USDT", order_type="limit", price=99)
+        await agent.told("create_order", **resting)
         answers: dict[str, dict[str, Any]] = {
+            "cancel_order": await agent.told("cancel_order", request_id=resting["request_id"]),
             "get_candles": await agent.told("get_candles", pair=PAIR, timeframe="1h"),
             "dry_run_order": await agent.told("dry_run_order", **an_order()),
             "create_order": await agent.told("create_order", **order),

@@ -52,6 +52,9 @@ REFUSED: list[Case] = [
     *each("get_account", "agent", {}, CANARY),
     *each("get_order", "request_id", {}, CANARY, 7, HUGE),
     ("get_order", {}, "request_id"),
+    *each("cancel_order", "request_id", {}, CANARY, 7, HUGE),
+    *each("cancel_order", "agent", {"request_id": an_order()["request_id"]}, CANARY),
+    ("cancel_order", {}, "request_id"),
     *each(
         "create_order", "amount", an_order(),
         "1e999", 1e999, -1e999, math.nan, "NaN", "Infinity", -1, "-0.5", 0, "0", "0.0", True,

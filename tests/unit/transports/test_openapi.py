@@ -14,6 +14,8 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 CANDLES = "/api/v1/candles?pair=BTC/USDT&timeframe=15m"
 DRY_RUN = "/api/v1/orders/dry-run"
 ORDERS = "/api/v1/orders"
+ONE_ORDER = "/api/v1/orders/{request_id}"
+CANCEL = ONE_ORDER.format(request_id=ORDER["request_id"])
 
 
 @pytest.fixture
@@ -53,6 +55,17 @@ async def test_the_predecessor_s_parameters_and_defaults_are_told(face: Face) ->
     assert told["use_cache"]["schema"]["default"] is True
 
 
+async def test_a_cancel_is_signed_by_the_standard_form_alone(face: Face) -> None:
+    """The page offers no signature over a body where there is none."""
+    paths = (await page_of(face))["paths"]
+    told = {
+        method: {one["name"] for one in paths[path][method]["parameters"] if one["in"] == "header"}
+        for method, path in (("post", ORDERS), ("delete", ONE_ORDER))
+    }
+    assert told["delete"] == {"Signature-Input", "Signature", "Content-Digest"}
+    assert told["post"] == told["delete"] | {"X-Signature"}
+
+
 async def test_every_status_that_is_answered_is_documented(tmp_path: Path) -> None:
     """A sweep of good, bad and failing calls over every route, compared with the page."""
     face = Face(settings_for(tmp_path))
@@ -79,7 +92,8 @@ def test_each_guarded_route_names_one_operation_of_the_table(face: Face) -> None
     """Who may what stands in one table, for this face too."""
     operations = [route.operation for route in face.routes if route.operation]
     assert sorted(operations) == [
-        "create_order", "dry_run_order", "get_candles", "get_open_positions", "get_order",
+        "cancel_order", "create_order", "dry_run_order", "get_candles", "get_open_positions",
+        "get_order",
     ]  # fmt: skip
 
 
@@ -126,7 +140,8 @@ async def _failing(face: Face) -> Answered:
     writes = (*reads, errors.OrderDenied, errors.IdempotencyConflict, errors.OutcomeUnknown,
               errors.StoreUnavailable, errors.Draining)  # fmt: skip
     table = [("GET", CANDLES, reads), ("GET", "/api/v1/positions/open", reads),
-             ("POST", DRY_RUN, reads), ("POST", ORDERS, writes)]  # fmt: skip
+             ("POST", DRY_RUN, reads), ("POST", ORDERS, writes),
+             ("DELETE", CANCEL, (*writes, errors.OrderNotResting))]  # fmt: skip
     async with face.client(auth=face.auth(signed=True)) as client:
         for method, path, refusals in table:
             assert set(refusals) <= kinds
@@ -134,7 +149,8 @@ async def _failing(face: Face) -> Answered:
                 face.gateway.market.trouble = face.gateway.order_service.trouble = trouble
                 body = {"json": ORDER} if method == "POST" else {}
                 response = await client.request(method, path, **body)  # type: ignore[arg-type]  # one table for all
-                answered.add((method.lower(), path.partition("?")[0], response.status_code))
+                told = ONE_ORDER if path == CANCEL else path.partition("?")[0]
+                answered.add((method.lower(), told, response.status_code))
     return answered
 
 

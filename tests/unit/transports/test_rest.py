@@ -12,6 +12,7 @@ from mcp_gateway.errors import (
     Draining,
     IdempotencyConflict,
     OrderDenied,
+    OrderNotResting,
     OutcomeUnknown,
     QuotaExceeded,
     StoreUnavailable,
@@ -177,6 +178,72 @@ async def test_an_order_is_found_again_by_its_request_id(face: Face) -> None:
     assert (wrong.status_code, code_of(wrong)) == (422, "request_invalid")
 
 
+ONE_ORDER = f"/api/v1/orders/{ORDER['request_id']}"
+
+
+async def test_a_resting_order_is_cancelled_once_by_a_signed_call(face: Face) -> None:
+    """DELETE /api/v1/orders/{request_id}: the state after the cancel, then that it has ended."""
+    async with face.client(auth=face.auth(signed=True)) as client:
+        await client.post("/api/v1/orders", json=ORDER)
+        gone = await client.delete(ONE_ORDER)
+        again = await client.delete(ONE_ORDER)
+        seen = await client.get(ONE_ORDER)
+        missing = await client.delete("/api/v1/orders/00000000-0000-0000-0000-000000000000")
+        wrong = await client.delete("/api/v1/orders/abc")
+    assert (gone.status_code, gone.json()["status"]) == (200, "cancelled")
+    shapes.OrderState.model_validate_json(gone.content, strict=True)
+    assert seen.json() == gone.json()
+    assert (again.status_code, code_of(again)) == (409, "order_not_resting")
+    assert (again.json()["status"], again.json()["order_status"]) == (409, "cancelled")
+    assert (missing.status_code, code_of(missing)) == (404, "order_unknown")
+    assert (wrong.status_code, code_of(wrong)) == (422, "request_invalid")
+
+
+async def test_an_unsigned_or_replayed_cancel_is_refused(face: Face) -> None:
+    """A stolen token alone, or a recorded call, takes no order back."""
+    async with face.client(auth=face.auth(signed=True)) as client:
+        signed = await client.delete(ONE_ORDER)
+        sent = signed.request.headers
+        bare = await client.delete(ONE_ORDER, auth=face.auth())
+    async with face.client(auth=None) as client:
+        replayed = await client.delete(ONE_ORDER, headers=sent)
+        moved = await client.delete("/api/v1/orders/abc", headers=sent)
+    told = [(one.status_code, code_of(one)) for one in (replayed, bare, moved)]
+    assert told == [
+        (403, "signature_replayed"), (403, "signature_missing"), (403, "signature_invalid"),
+    ]  # fmt: skip
+    assert len(face.gateway.order_service.cancels) == 1
+
+
+async def test_the_predecessor_s_signature_cancels_nothing(tmp_path: Path) -> None:
+    """It covers the body: over none it is the same for every order, and for ever."""
+    face = Face(settings_for(tmp_path, legacy_signature=True))
+    signature = hmac.new(HMAC_SECRET.encode(), b"", hashlib.sha256).hexdigest()
+    async with face.client() as client:
+        response = await client.delete(ONE_ORDER, headers={"x-signature": signature})
+    assert (response.status_code, code_of(response)) == (403, "signature_missing")
+    assert face.gateway.order_service.cancels == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OrderNotResting("Ended."), 409),
+        (OutcomeUnknown("Unknown."), 504),
+        (BotUnavailable("Down."), 503),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+async def test_a_refused_cancel_keeps_its_status_and_code(
+    face: Face, error: Exception, status: int
+) -> None:
+    """What the core says is what the caller reads."""
+    face.gateway.order_service.trouble = error
+    async with face.client(auth=face.auth(signed=True)) as client:
+        response = await client.delete(ONE_ORDER)
+    assert (response.status_code, code_of(response)) == (status, getattr(error, "code", ""))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -242,6 +309,7 @@ async def test_a_replayed_refusal_is_marked_as_one(face: Face) -> None:
         ("POST", "/api/v1/orders/dry-run", "market:read"),
         ("POST", "/api/v1/orders", "orders:preview"),
         ("GET", "/api/v1/orders/abc", "market:read"),
+        ("DELETE", "/api/v1/orders/abc", "orders:preview"),
     ],
 )
 async def test_each_route_asks_for_its_scope_before_it_looks_at_arguments(

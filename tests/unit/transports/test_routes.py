@@ -2,6 +2,7 @@
 
 import pytest
 
+from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.transports.routes import MCP, Route, find, table
 
 pytestmark = pytest.mark.unit
@@ -46,4 +47,15 @@ def test_a_template_s_own_text_is_a_value_like_any_other() -> None:
 def test_a_signature_counts_where_a_token_does_and_bytes_are_sent() -> None:
     """Reads and open routes have nothing that a signature could prove."""
     token = Route("POST", "/x", "Guarded", None, guard="token")
-    assert [one.signable for one in (MCP, token, READ, DRY_RUN)] == [True, True, False, False]
+    end = Route("DELETE", "/x", "Guarded", None, guard="token")
+    told = [one.signable for one in (MCP, token, end, READ, DRY_RUN)]
+    assert told == [True, True, True, False, False]
+
+
+def test_the_predecessor_s_signature_counts_over_a_body_alone() -> None:
+    """Over no body it would be one and the same for every request."""
+    order = Route("POST", "/x", "Guarded", None, guard="token", body=OrderRequest)
+    open_to_all = Route("POST", "/x", "Open", None, body=OrderRequest)
+    end = Route("DELETE", "/x", "Guarded", None, guard="token")
+    told = [one.plainly_signable for one in (order, open_to_all, end, MCP, READ)]
+    assert told == [True, False, False, False, False]
