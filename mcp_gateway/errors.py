@@ -162,6 +162,14 @@ class IdempotencyConflict(Refusal):
     default_hint = "Use a new request_id for a new order; get_order tells what the old one did."
 
 
+class OrderNotResting(Refusal):
+    """There is nothing of the order left to cancel (409)."""
+
+    status = 409
+    default_code = "order_not_resting"
+    default_hint = "Nothing was done. get_order tells what became of the order."
+
+
 class NotFound(Refusal):
     """There is no such tool, resource, pair, timeframe or order (404)."""
 

@@ -1,9 +1,10 @@
-"""Pairs, timeframes and candles."""
+"""Pairs, timeframes, candles, and what a market takes."""
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple
+from decimal import Decimal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -32,6 +33,12 @@ TIMEFRAMES: dict[str, int] = {
 # The form of a timeframe; which ones there are, and which the bot serves, is asked later.
 TimeframeName = Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,2}[mhd]$", examples=["1h"])]
 CANDLE_LIMIT = 1000  # Freqtrade keeps about a thousand analysed candles
+
+# The most by which the bot multiplies an exchange's minimum before it compares a stake with it:
+# reserves for a later stop loss and for rounding. Its stop loss and its amount_reserve_percent
+# decide how much of it is taken, and its API does not tell both.
+# Source: Freqtrade's Exchange.get_min_pair_stake_amount; its schema ends the reserve at 0.5.
+LARGEST_RESERVE: Final = Decimal("1.5")
 
 Source = Literal["live", "cache", "stale"]
 
@@ -101,3 +108,48 @@ class Pairs:
     names: tuple[str, ...]
     as_of: datetime
     source: Literal["live", "cache"]
+
+
+@dataclass(frozen=True, slots=True)
+class MarketRules:
+    """What an exchange lets one order of a pair be, as its own page tells it; None: not known.
+
+    Args:
+        lot_step: amounts are whole multiples of it (base).
+        minimum_stake: the smallest value of one order, without any reserve (quote).
+        minimum_amount: the smallest amount of one order (base); None: one lot step.
+    """
+
+    lot_step: Decimal | None = None
+    minimum_stake: Decimal | None = None
+    minimum_amount: Decimal | None = None
+
+    def filled_from(self, wider: "MarketRules") -> "MarketRules":
+        """Return these rules, with those of a wider set where one is not known here."""
+        return MarketRules(
+            self.lot_step if self.lot_step is not None else wider.lot_step,
+            self.minimum_stake if self.minimum_stake is not None else wider.minimum_stake,
+            self.minimum_amount if self.minimum_amount is not None else wider.minimum_amount,
+        )
+
+    def smallest_safe_stake(self, price: Decimal) -> Decimal | None:
+        """Return the stake from which on the bot buys what it was told to; None: not known.
+
+        Below it the bot may raise a stake in silence, by up to 30 %, or refuse the entry.
+
+        Args:
+            price: what the bot may size the order by (quote per base): of a limit order its
+                price, of a market order the highest that its order book may show.
+
+        Returns:
+            Quote units; exact, so a float of it may be off in its last digit.
+
+        Source: Freqtrade's Wallets.validate_stake_amount.
+        """
+        amount = self.minimum_amount if self.minimum_amount is not None else self.lot_step
+        if self.minimum_stake is None or amount is None:
+            return None
+        return LARGEST_RESERVE * max(self.minimum_stake, amount * price)
+
+
+NOTHING_KNOWN = MarketRules()

@@ -15,35 +15,14 @@ import orjson
 import stamina
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Unanswered
 from mcp_gateway.domain.market import Candle
 from mcp_gateway.domain.positions import Balance, BotHealth, BotState, Position, Trade
 from mcp_gateway.errors import BotUnavailable, GatewayError, NotFound
 from mcp_gateway.freqtrade import wire
-from mcp_gateway.freqtrade.answers import (
-    Accepted,
-    Answer,
-    NotSent,
-    Refused,
-    Unanswered,
-    entered,
-    exited,
-    failed_read,
-    unaccepted,
-)
-from mcp_gateway.freqtrade.orders import Entry, Exit, quote_for
+from mcp_gateway.freqtrade.answers import entered, exited, failed_read, unaccepted
+from mcp_gateway.freqtrade.orders import Entry, Exit
 from mcp_gateway.telemetry import logs, metrics
-
-__all__ = [
-    "Accepted",
-    "Answer",
-    "Entry",
-    "Exit",
-    "FreqtradeClient",
-    "NotSent",
-    "Refused",
-    "Unanswered",
-    "quote_for",
-]
 
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0

@@ -27,10 +27,20 @@ class Execution:
     average_price: Decimal | None
     fee: Decimal | None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it is filled."""
+        return self.filled >= self.amount > 0
+
 
 def new_tag() -> str:
     """Return an unguessable tag; the request_id is not used, for callers choose that."""
     return TAG_PREFIX + secrets.token_hex(16)
+
+
+def is_ours(tag: str | None) -> bool:
+    """Tell whether a tag has the form of ours; the ledger knows whose it is."""
+    return tag is not None and tag.startswith(TAG_PREFIX)
 
 
 def find_entry(trades: tuple[Trade, ...], tag: str) -> Execution | None:
@@ -46,13 +56,16 @@ def find_entry(trades: tuple[Trade, ...], tag: str) -> Execution | None:
     return None
 
 
-def find_exit(trade: Trade, before: frozenset[str]) -> Execution | None:
-    """Return the sell order that the trade had not ``before`` (bot order ids)."""
-    for order in trade.orders:
-        # A stop loss or an exit of the strategy's may come in between; it is not ours.
-        if order.side == "sell" and order.tag == EXIT_TAG and order.order_id not in before:
-            return execution(trade, order)
-    return None
+def find_exits(trade: Trade, before: frozenset[str]) -> tuple[Execution, ...]:
+    """Return the sells that were asked for and that the trade had not ``before`` (bot order ids).
+
+    A stop loss or an exit of the strategy's may come in between; it is not ours.
+    """
+    return tuple(
+        execution(trade, order)
+        for order in trade.orders
+        if order.side == "sell" and order.tag == EXIT_TAG and order.order_id not in before
+    )
 
 
 def exit_marks(trade: Trade) -> list[str]:
