@@ -5,8 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import anyio
-from sqlalchemy import Row, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, insert, select
 
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.redaction import storable, word
@@ -23,6 +22,7 @@ PAUSE_S: Final = 0.25  # what comes in the meantime shares one transaction
 RETRY_S: Final = 1.0
 LONGEST_FLUSH_S: Final = 3.0
 _WORDS: Final = tuple(one.name for one in fields(AuditEvent) if one.name not in {"at", "detail"})
+_INSERT: Final = insert(audit_log)
 _log = logs.get(__name__)
 
 
@@ -48,8 +48,7 @@ class AuditLog:
         """
         if not events:
             return
-        async with self._store.write() as connection:
-            await connection.execute(insert(audit_log), [_values(event) for event in events])
+        await self._store.write(lambda connection: insert_events(connection, events))
         audit_rows_total.labels(result="written").inc(len(events))
 
     async def tail(
@@ -78,14 +77,13 @@ class AuditLog:
             query = query.order_by(columns.id.desc())
         else:
             query = query.where(columns.id > after_id).order_by(columns.id)
-        async with self._store.read() as connection:
-            rows = [_row(row) for row in await connection.execute(query)]
+        rows = await self._store.read(lambda c: [_row(row) for row in c.execute(query)])
         return tuple(rows if after_id is not None else reversed(rows))
 
 
-async def insert_event(connection: AsyncConnection, event: AuditEvent) -> None:
-    """Add one row inside the caller's transaction, so that both happen or neither does."""
-    await connection.execute(insert(audit_log).values(_values(event)))
+def insert_events(connection: Connection, events: Sequence[AuditEvent]) -> None:
+    """Add rows inside the caller's transaction, so that all of it happens or nothing."""
+    connection.execute(_INSERT, [_values(event) for event in events])
 
 
 async def flush(trail: Trail, log: AuditLog) -> bool:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # the SQL libraries are imported when a command needs them
     from mcp_gateway.gateway import Gateway
     from mcp_gateway.transports.control import Verb, Verbs
 
-READS: Final = ("orders.list", "orders.show", "audit.tail")
-VERBS: Final = (*READS, "audit.token")
+READS: Final = ("orders.list", "orders.show", "orders.reconcile", "audit.tail")
+VERBS: Final = (*READS, "orders.settle", "audit.token")
 
 
 def ask_records(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
@@ -67,14 +67,17 @@ def _answered(verb: str) -> "Verb":
 async def _from_store(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
     from mcp_gateway.audit.log import AuditLog
     from mcp_gateway.clock import Clock
+    from mcp_gateway.gateway import bot_from
     from mcp_gateway.orders import records
     from mcp_gateway.orders.ledger import Ledger
     from mcp_gateway.storage.sql import Store
 
     store = Store(settings.database_url, data_dir=settings.data_dir)
     await store.open()
+    clock = Clock()
     try:
-        opened = records.Records(Ledger(store, Clock()), AuditLog(store))
-        return await records.VERBS[verb](opened, args)
+        async with bot_from(settings, clock) as bot:
+            opened = records.Records(Ledger(store, clock), AuditLog(store), bot, settings.bot)
+            return await records.VERBS[verb](opened, args)
     finally:
         await store.close()

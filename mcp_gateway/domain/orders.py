@@ -129,7 +129,8 @@ class OrderRecord:
     """One row of the ledger: the order, where it stands and what the bot told of it.
 
     ``amount`` is what was asked for (base); ``actual_amount`` what the bot made of it and
-    ``filled_amount`` what has been executed. ``answer`` is the receipt of a placed order, word
+    ``filled_amount`` what has been executed. ``reserved_quote`` is what an entry may cost, set
+    aside while it may be on its way. ``answer`` is the receipt of a placed order, word
     for word, which every repetition of the request gets again; of a denied one it is the rule
     with its limit and the order's value.
     """
@@ -152,6 +153,7 @@ class OrderRecord:
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None = None
+    reserved_quote: Decimal | None = None
     quote_sent: Decimal | None = None
     trade_id: int | None = None
     bot_order_id: str | None = None

@@ -4,47 +4,11 @@ A 502 is its refusal, a 500 or a lost answer leaves an order's outcome unknown, 
 refusals are none: the bot says no after it has cancelled something.
 """
 
-from dataclasses import dataclass
 from http import HTTPStatus
 
-from mcp_gateway.domain.positions import Trade
+from mcp_gateway.domain.answers import Accepted, Answer, Refused, Unanswered
 from mcp_gateway.errors import BotRejected, BotUnavailable, GatewayError, NotFound
 from mcp_gateway.freqtrade import wire
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The bot took the order; an entry comes with its trade, an exit with none.
-
-    The trade of a concurrent entry may be answered: look for the tag before believing it.
-    A cancel comes with its trade as it stands then, or with none where the trade is deleted.
-    """
-
-    trade: Trade | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The bot refused: nothing was ordered."""
-
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """No byte of the order left: the connection was never made."""
-
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """Whether the order was carried out is not known."""
-
-    code: str
-
-
-Answer = Accepted | Refused | NotSent | Unanswered
 
 # Beginnings of the reasons that Freqtrade 2026.9 gives (rpc.py), in words of ours.
 REASONS = {

@@ -6,34 +6,14 @@ from typing import Self
 import httpx2
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.domain.answers import Answer
 from mcp_gateway.domain.market import Candle
 from mcp_gateway.domain.positions import Balance, BotHealth, BotState, Position, Trade
 from mcp_gateway.errors import BotUnavailable, NotFound
 from mcp_gateway.freqtrade import wire
-from mcp_gateway.freqtrade.answers import (
-    Accepted,
-    Answer,
-    NotSent,
-    Refused,
-    Unanswered,
-    cancelled,
-    entered,
-    exited,
-)
+from mcp_gateway.freqtrade.answers import cancelled, entered, exited
 from mcp_gateway.freqtrade.connections import Connections
-from mcp_gateway.freqtrade.orders import Entry, Exit, quote_for
-
-__all__ = [
-    "Accepted",
-    "Answer",
-    "Entry",
-    "Exit",
-    "FreqtradeClient",
-    "NotSent",
-    "Refused",
-    "Unanswered",
-    "quote_for",
-]
+from mcp_gateway.freqtrade.orders import Entry, Exit
 
 
 class FreqtradeClient:

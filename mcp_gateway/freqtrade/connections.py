@@ -16,9 +16,10 @@ import orjson
 import stamina
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Unanswered
 from mcp_gateway.errors import BotUnavailable, GatewayError
 from mcp_gateway.freqtrade import wire
-from mcp_gateway.freqtrade.answers import Accepted, Answer, NotSent, Unanswered, failed_read
+from mcp_gateway.freqtrade.answers import failed_read
 from mcp_gateway.telemetry import logs, metrics
 
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024

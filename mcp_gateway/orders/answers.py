@@ -13,7 +13,6 @@ from mcp_gateway.orders import protocol
 
 UNKNOWN_MESSAGE: Final = "The order was sent and the bot's answer is not known yet."
 UNSENT_MESSAGE: Final = "The order is written down and being checked; it was not sent yet."
-UNSENT: Final = {State.RECEIVED, State.RESERVED}
 _DENIALS: Final[dict[str, str]] = {
     "bot_unavailable": "The bot did not answer; nothing was sent.",
     "bot_busy": "Another order of this bot is still on its way; nothing was sent.",
@@ -32,6 +31,7 @@ _REJECTIONS: Final[dict[str, str]] = {
     "trade_not_open": "The position is closed already.",
     "bot_credentials": "The bot does not accept the gateway's credentials.",
     "not_executed": "The bot never executed it.",
+    "settled": "The operator found out that the bot never executed it.",
 }
 
 
@@ -41,6 +41,9 @@ _HINTS: Final[dict[str, str]] = {
     "bot_busy": _AGAIN,
     "interrupted": _AGAIN,
     "position_changed": "Nothing was sent. Read get_open_positions, then decide anew.",
+    "market_unknown": "Nothing was sent. The operator has to add the pair to [markets] of the policy.",
+    "stake_below_minimum": "Nothing was sent. Order at least the limit, under a new request_id.",
+    "order_under_review": "Nothing was sent. Wait until the operator has settled the earlier order.",
     "more_than_held": "Nothing was sent. Sell at most the limit, under a new request_id.",
 }
 
@@ -62,16 +65,18 @@ def status(record: OrderRecord) -> str:
         return outcome
     if record.state in {State.CANCELLED, State.VANISHED}:
         return str(record.state)
-    if record.actual_amount is not None and record.filled_amount >= record.actual_amount:
+    if record.state is State.FILLED:
         return "filled"
+    if record.actual_amount is not None and record.filled_amount >= record.actual_amount > 0:
+        return "filled"  # the receipt is written one step before the order is filled
     return "partially_filled" if record.filled_amount else "submitted"
 
 
-def is_resting(record: OrderRecord) -> bool:
-    """Tell whether the bot may still fill or cancel the order."""
-    if record.state not in {State.PLACED, State.PARTIALLY_FILLED}:
-        return False
-    return record.actual_amount is None or record.filled_amount < record.actual_amount
+def trade_of(record: OrderRecord) -> int:
+    """Return the bot's trade that a placed order belongs to."""
+    if record.trade_id is None:
+        raise AssertionError(f"order {record.order_id} was placed without a trade")
+    return record.trade_id
 
 
 def receipt(record: OrderRecord) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def _message(record: OrderRecord) -> str:
     if outcome == "placed":
         return "Order submitted successfully"
     if outcome == "unknown":
-        return UNSENT_MESSAGE if record.state in UNSENT else UNKNOWN_MESSAGE
+        return UNSENT_MESSAGE if record.state in protocol.UNSENT else UNKNOWN_MESSAGE
     return outcome
 
 
@@ -137,7 +142,7 @@ def refusal(record: OrderRecord) -> GatewayError | None:
 
 def unknown(record: OrderRecord) -> OutcomeUnknown:
     """Return the error of an order whose outcome is not known."""
-    unsent = record.state in UNSENT
+    unsent = record.state in protocol.UNSENT
     return OutcomeUnknown(
         UNSENT_MESSAGE if unsent else UNKNOWN_MESSAGE,
         code="order_in_progress" if unsent else None,

@@ -14,21 +14,22 @@ from mcp_gateway.audit.trail import Trail
 from mcp_gateway.clock import Clock
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.market.service import Market
+from mcp_gateway.orders.absence import Patience
 from mcp_gateway.orders.detached import Detached
 from mcp_gateway.orders.facts import FactFinder
+from mcp_gateway.orders.follow import Follower
 from mcp_gateway.orders.ledger import Ledger
-from mcp_gateway.orders.reconcile import Reconciler
+from mcp_gateway.orders.policy import load_policy
+from mcp_gateway.orders.reconcile import CYCLE_S, Reconciler
 from mcp_gateway.orders.records import Records
-from mcp_gateway.orders.service import OrderService
+from mcp_gateway.orders.service import LONGEST_WAIT_S, OrderService
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.revisions import Revisions
 from mcp_gateway.storage.sql import Store
 
-# Beyond the deadlines of one order (turn, questions, the order itself): then a row in
-# flight belongs to a process that is gone.
-ORPHAN_MARGIN_S = 60.0
+ORPHAN_MARGIN_S = 20.0  # for the store and a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,19 @@ class Books:
     records: Records
     orders: OrderService
     reconciler: Reconciler
+    follower: Follower
     trail: Trail
     clock: Clock
 
     async def keep(self) -> None:
-        """Reconcile unknown orders and write the trail until cancelled, then close the store.
+        """Settle, follow, and write the trail until cancelled; then close the store.
 
         What is still in the trail then is written first, within the flusher's own bound.
         """
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.reconciler.run)
+                group.start_soon(self.follower.run)
                 group.start_soon(run_flusher, self.trail, self.records.audit_log, self.clock)
         finally:
             with anyio.CancelScope(shield=True):
@@ -103,22 +106,26 @@ def _books(
     ledger = Ledger(store, clock)
     prices = Market(bot, open_kv(None, clock), clock, settings.redis_ttl)
     finder = FactFinder(
-        ledger, bot, market, prices, clock, settings.bot, settings.mode, settings.read_timeout_s
-    )
+        ledger, bot, market, prices, clock, settings.bot, settings.mode,
+        load_policy(settings.policy), settings.read_timeout_s,
+    )  # fmt: skip
     submission = Submission(ledger, finder, bot, clock)
+    # SQLite is held by this process alone: what it does not carry, an earlier one left.
+    orphaned_after_s = 0.0 if settings.embedded_store else _longest_step_s(settings)
     reconciler = Reconciler(
-        submission=submission,
-        ledger=ledger,
-        bot=bot,
-        clock=clock,
-        bot_name=settings.bot,
-        # SQLite is held by this process alone: what it does not carry, an earlier one left.
-        orphaned_after_s=0.0
-        if settings.embedded_store
-        else 2 * settings.order_timeout_s + ORPHAN_MARGIN_S,
-        quiet_s=settings.quiet_s,
-    )
+        submission, ledger, bot, clock, settings.bot, orphaned_after_s,
+        Patience(settings.quiet_s, CYCLE_S),
+    )  # fmt: skip
+    follower = Follower(ledger, bot, clock, settings.bot)
     orders = OrderService(
-        ledger, submission, reconciler, work, bot_name=settings.bot, mode=settings.mode
-    )
-    return Books(store, Records(ledger, AuditLog(store)), orders, reconciler, trail, clock)
+        ledger, submission, reconciler, follower, work,
+        bot_name=settings.bot, mode=settings.mode,
+    )  # fmt: skip
+    records = Records(ledger, AuditLog(store), bot, settings.bot)
+    return Books(store, records, orders, reconciler, follower, trail, clock)
+
+
+def _longest_step_s(settings: Settings) -> float:
+    """Return how long an order may stand in one state while a living process carries it."""
+    questions_s = 2 * settings.read_timeout_s  # before and after it is posted
+    return max(LONGEST_WAIT_S, settings.order_timeout_s) + questions_s + ORPHAN_MARGIN_S

@@ -1,24 +1,46 @@
 """What the bot says just now, gathered for the checks of one order."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Final
 
 import anyio
 
 from mcp_gateway.clock import Clock
-from mcp_gateway.domain.market import timeframe_seconds
-from mcp_gateway.domain.orders import OrderRecord
+from mcp_gateway.domain.market import MarketRules, timeframe_seconds
+from mcp_gateway.domain.orders import OrderRecord, Side
 from mcp_gateway.domain.positions import BotState, Mode, Trade
 from mcp_gateway.errors import BotUnavailable, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.market.flights import Flights
 from mcp_gateway.market.service import Market
 from mcp_gateway.orders.ledger import Ledger
+from mcp_gateway.orders.policy import Policy
 from mcp_gateway.orders.risk import Facts, Price
 
 # Closed trades that are looked through for a fee rate and a pair's lot step.
-REMEMBERED_TRADES = 20
+REMEMBERED_TRADES: Final = 20
+CLOSED_TRADES_KEPT_S: Final = 60.0  # a market's step and an account's fee seldom change
+PAIRS_KEPT_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Who wants to trade what."""
+
+    agent: str
+    issuer: str
+    pair: str
+    side: Side
+
+    @classmethod
+    def by(cls, record: OrderRecord) -> "Asked":
+        """Return what an order asks for."""
+        return cls(record.agent, record.issuer, record.pair, record.side)
+
+
+@dataclass(slots=True)
 class FactFinder:
     """Asks the bot, anew for each order, everything that the checks need.
 
@@ -27,6 +49,7 @@ class FactFinder:
         prices: asked over the orders' own connections.
         bot_name: under which the ledger keeps this bot's orders.
         declared_mode: the mode in which the operator says that the bot is.
+        policy: what the operator wrote about markets.
         deadline_s: wall-clock seconds for all questions together.
     """
 
@@ -37,20 +60,31 @@ class FactFinder:
     clock: Clock
     bot_name: str
     declared_mode: Mode
+    policy: Policy
     deadline_s: float
+    _pairs: Flights[None, tuple[str, ...]] = field(init=False)
+    _closed: Flights[None, tuple[Trade, ...]] = field(init=False)
 
-    async def facts(self, agent: str, issuer: str, pair: str) -> Facts:
-        """Gather the facts for an order of an agent in ``pair``.
+    def __post_init__(self) -> None:
+        self._pairs = Flights(self.clock, PAIRS_KEPT_S)
+        self._closed = Flights(self.clock, CLOSED_TRADES_KEPT_S)
+
+    async def facts(self, asked: Asked, seen: int) -> Facts:
+        """Gather what the checks of one order need.
+
+        Args:
+            seen: how far the ledger is written, read before: nothing may fall in between.
 
         Raises:
-            StoreUnavailable: the ledger can't tell what the agent bought.
+            StoreUnavailable: the ledger can't tell what was bought by whom.
             BotUnavailable: the bot does not answer, or not in time.
             BotRejected: the bot refuses to tell.
         """
-        own = await self.ledger.opened_by(agent, issuer, self.bot_name, pair)
         try:
             with anyio.fail_after(self.deadline_s):
-                return await self._ask(pair, own)
+                if asked.side == "buy":
+                    return await self._for_entry(asked, seen)
+                return await self._for_exit(asked)
         except TimeoutError:
             raise BotUnavailable("The bot is too slow.", code="bot_timeout") from None
 
@@ -58,37 +92,83 @@ class FactFinder:
         """Let readers see at once what an order has changed."""
         self.market.forget_positions()
 
-    async def _ask(self, pair: str, own_entries: tuple[OrderRecord, ...]) -> Facts:
-        # One after the other: the bot serves its API from one thread anyway.
-        state = await self.bot.bot_state()
-        pairs = await self.bot.pairs()
-        trades = await self.bot.open_trades()
-        closed = await self.bot.recent_trades(REMEMBERED_TRADES)
+    # One question after the other: the bot serves its API from one thread anyway.
+
+    async def _for_entry(self, asked: Asked, seen: int) -> Facts:
+        facts = await self._common(asked.pair)
         balance = await self.bot.balance()
+        pairs = (await self._pairs.ask(None, self.bot.pairs)).value
+        closed = (await self._closed.ask(None, self._recent_trades)).value
+        price = facts.price or await self._last_price(asked.pair, facts.bot)
+        fees = (trade.fee_rate for trade in closed)
+        steps = (trade.lot_step for trade in closed if trade.pair == asked.pair)
+        market = _told_by(steps).filled_from(facts.market)
+        return replace(
+            facts,
+            pairs=pairs,
+            balance=balance,
+            price=price,
+            fee_rate=facts.fee_rate or next((fee for fee in fees if fee is not None), None),
+            market=market,
+            taken_stake=await self._taken_stake(asked.pair, market),
+            seen=seen,
+        )
+
+    async def _for_exit(self, asked: Asked) -> Facts:
+        facts = await self._common(asked.pair)
+        tags = {trade.tag for trade in facts.open_trades if trade.pair == asked.pair and trade.tag}
+        entries = await self.ledger.by_tags(tags)
+        own = {
+            entry.tag
+            for entry in entries
+            if (entry.agent, entry.issuer, entry.bot) == (asked.agent, asked.issuer, self.bot_name)
+        }
+        # Trade ids are reused by the bot after a deletion, the tag never is.
+        held = next((trade for trade in facts.open_trades if trade.tag in own), None)
+        price = facts.price or await self._last_price(asked.pair, facts.bot)
+        return replace(facts, held=held, price=price)
+
+    async def _common(self, pair: str) -> Facts:
+        """Ask what every order needs: the bot's state, its open trades, when it was started."""
+        state = await self.bot.bot_state()
+        trades = await self.bot.open_trades()
         health = await self.bot.health()
-        known = (*trades, *closed)
-        fees = (trade.fee_rate for trade in known)
-        steps = (trade.lot_step for trade in known if trade.pair == pair)
+        here = tuple(trade for trade in trades if trade.pair == pair)
+        fees = (trade.fee_rate for trade in trades)
+        steps = (trade.lot_step for trade in here)
+        rates = (trade.current_rate for trade in here)
+        rate = next((rate for rate in rates if rate is not None), None)
         return Facts(
             declared_mode=self.declared_mode,
             bot=state,
-            pairs=pairs,
-            price=await self._price(pair, state, trades),
-            balance=balance,
-            open_positions=len(trades),
-            pair_is_held=any(trade.pair == pair for trade in trades),
-            held=held_by(trades, own_entries),
+            open_trades=trades,
+            pair_is_held=bool(here),
+            price=None if rate is None else Price(rate, 0.0, timeframe_seconds(state.timeframe)),
             fee_rate=next((fee for fee in fees if fee is not None), None),
-            lot_step=next((step for step in steps if step is not None), None),
+            # What the bot took from its exchange stands above what a person wrote.
+            market=_told_by(steps).filled_from(self.policy.market(pair)),
             bot_started_at=health.started_at,
         )
 
-    async def _price(self, pair: str, state: BotState, trades: tuple[Trade, ...]) -> Price | None:
-        """Prefer the current rate of an open trade, else the close of the last candle."""
-        step_s = timeframe_seconds(state.timeframe)
-        for trade in trades:
-            if trade.pair == pair and trade.current_rate is not None:
-                return Price(trade.current_rate, 0.0, step_s)
+    async def _recent_trades(self) -> tuple[Trade, ...]:
+        return await self.bot.recent_trades(REMEMBERED_TRADES)
+
+    async def _taken_stake(self, pair: str, market: MarketRules) -> Decimal | None:
+        """Return the smallest stake of which the bot is known not to have made more.
+
+        Asked only where nobody wrote down the market's minimum.
+        """
+        if market.minimum_stake is not None:
+            return None
+        taken = await self.ledger.stakes(self.bot_name, pair)
+        stakes = [
+            entry.quote_sent
+            for entry in taken
+            if entry.quote_sent and entry.actual_amount and entry.actual_amount <= entry.amount
+        ]
+        return min(stakes, default=None)
+
+    async def _last_price(self, pair: str, state: BotState) -> Price | None:
         try:
             last = await self.prices.last_price(pair)
         except GatewayError:
@@ -96,13 +176,9 @@ class FactFinder:
         if last is None:
             return None
         value, closed_at = last
-        return Price(value, max(0.0, (self.clock.now() - closed_at).total_seconds()), step_s)
+        age_s = max(0.0, (self.clock.now() - closed_at).total_seconds())
+        return Price(value, age_s, timeframe_seconds(state.timeframe))
 
 
-def held_by(trades: tuple[Trade, ...], own_entries: tuple[OrderRecord, ...]) -> Trade | None:
-    """Return the open trade that one of these entries opened, known by its tag.
-
-    Trade ids are reused by the bot after a deletion, the tag never is.
-    """
-    tags = {record.tag for record in own_entries}
-    return next((trade for trade in trades if trade.tag in tags), None)
+def _told_by(steps: Iterable[Decimal | None]) -> MarketRules:
+    return MarketRules(lot_step=next((step for step in steps if step is not None), None))

@@ -1,62 +1,44 @@
 """The ledger: where every order stands, its history and its audit rows, in one transaction.
 
-What may follow what is decided in ``orders.protocol``. Here the database refuses: a
-request id twice, a state that somebody else has moved on, a second order in flight.
+What may follow what is decided in ``orders.protocol``. Here the database refuses: a request
+id twice, a state that somebody else has moved on, a second order in flight, one order at the
+bot for two requests.
 """
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
-from types import MappingProxyType
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mcp_gateway.audit.events import AuditEvent
-from mcp_gateway.audit.log import insert_event
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
+from mcp_gateway.orders import rows
+from mcp_gateway.orders.risk import Standing
+from mcp_gateway.orders.rows import OrderClaimed, PlaceTaken, Superseded
+from mcp_gateway.orders.steps import NOTHING, Move, Origin, Step, walk
 from mcp_gateway.storage.schema import order_history, orders
-from mcp_gateway.storage.sql import Store
-from mcp_gateway.storage.trouble import is_duplicate
+from mcp_gateway.storage.sql import Store, take_turn
 from mcp_gateway.telemetry.metrics import audit_rows_total
 
-UNRESOLVED: Final = (State.RECEIVED, State.RESERVED, State.SENT, State.UNKNOWN)
-# Whatever was placed may still be held, a cancelled entry too, if it was filled in part.
-MAYBE_HELD: Final = (
-    State.PLACED, State.PARTIALLY_FILLED, State.FILLED, State.CANCELLED, State.VANISHED,
-)  # fmt: skip
-# What the bot tells later; the order itself, its owner and its key never change.
-CHANGEABLE: Final = frozenset({
-    "sent_at", "quote_sent", "trade_id", "bot_order_id", "actual_amount", "filled_amount",
-    "average_price", "fee", "message", "answer",
-})  # fmt: skip
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_FIELDS: Final = tuple(field.name for field in fields(OrderRecord))
+__all__ = ["Ledger", "OrderClaimed", "PlaceTaken", "Received", "Superseded"]
+
+STAKES_LOOKED_AT: Final = 20
+Weigh = Callable[[Standing], Sequence[Move]]
 
 
-class Superseded(Exception):
-    """The order is no longer in the expected state: somebody else moved it.
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An order as it stands in the ledger, new or known.
 
-    Args:
-        present: the state it is in; None where there is no such order.
+    ``seen`` is how far the history was written then; None for an order that was known before.
     """
 
-    def __init__(self, order_id: str, expected: State, present: State | None) -> None:
-        super().__init__(f"order {order_id} is {present}, not {expected}")
-        self.order_id = order_id
-        self.expected = expected
-        self.present = present
-
-
-class PlaceTaken(Exception):
-    """Another entry of this bot, or another exit of this trade, is in flight."""
-
-    def __init__(self, order_id: str) -> None:
-        super().__init__(f"order {order_id} has to wait for the one in flight")
-        self.order_id = order_id
+    record: OrderRecord
+    seen: int | None
 
 
 class Ledger:
@@ -70,32 +52,78 @@ class Ledger:
         self._store = store
         self._clock = clock
 
-    async def receive(self, record: OrderRecord, event: AuditEvent) -> tuple[OrderRecord, bool]:
-        """Write a new order down, unless its key (issuer, subject, request_id) is known.
+    async def receive(self, record: OrderRecord, event: AuditEvent) -> Received:
+        """Write a new order down, unless its key (issuer, subject, request_id) is known."""
 
-        Returns:
-            The record and True; or the record that was there and False, nothing written.
-        """
+        def write(connection: Connection) -> Received:
+            known = rows.find(connection, record.issuer, record.subject, record.request_id)
+            if known is not None:
+                return Received(known, None)
+            connection.execute(insert(orders).values(rows.values_of(record)))
+            return Received(record, rows.note(connection, [Step(record, NOTHING, event)]))
+
         try:
-            async with self._store.write() as connection:
-                await connection.execute(insert(orders).values(_values(record)))
-                await self._note(connection, record, record.code, _NOTHING, event)
-        except IntegrityError:
+            received = await self._store.write(write)
+        except IntegrityError:  # another gateway's twin came first
             known = await self.find(record.issuer, record.subject, record.request_id)
             if known is None:
                 raise
-            return known, False
-        audit_rows_total.labels(result="written").inc()
-        return record, True
+            return Received(known, None)
+        audit_rows_total.labels(result="written").inc(0 if received.seen is None else 1)
+        return received
+
+    async def move(self, record: OrderRecord, moves: Sequence[Move], origin: Origin) -> OrderRecord:
+        """Take an order on from where ``record`` has it: states, history, audit rows, or nothing.
+
+        Raises:
+            IllegalMove: the protocol does not allow it.
+            Superseded: the order is not, or no longer, as ``record`` says.
+            PlaceTaken: the place in flight is held by another order.
+            OrderClaimed: the bot's order belongs to another request.
+            ValueError: a step changes what never changes.
+        """
+        steps = walk(record, moves, origin, self._clock.now())
+        await self._store.write(lambda connection: rows.apply(connection, record, steps))
+        return _written(steps)
+
+    async def weigh(
+        self, record: OrderRecord, seen: int, weigh: Weigh, origin: Origin
+    ) -> OrderRecord:
+        """Take an entry on as ``weigh`` says, with no other entry of its bot weighed meanwhile.
+
+        What others have reserved is read, and what this one reserves is written, in one
+        transaction: there is no gap in which two of them see the same free money.
+
+        Args:
+            seen: how far the ledger was written before the bot was asked for its facts.
+
+        Raises:
+            as ``move``.
+        """
+
+        def write(connection: Connection) -> Sequence[Step]:
+            take_turn(connection, f"orders:{record.bot}")
+            moves = weigh(rows.standing(connection, record, seen))
+            steps = walk(record, moves, origin, self._clock.now())
+            rows.apply(connection, record, steps)
+            return steps
+
+        return _written(await self._store.write(write))
+
+    async def mark(self) -> int:
+        """Return how far the ledger is written; what comes later, the bot's word may not know."""
+        newest = select(func.max(order_history.c.id))
+        return await self._store.read(lambda connection: connection.scalar(newest)) or 0
+
+    async def standing(self, record: OrderRecord, seen: int) -> Standing:
+        """Return what others have reserved against an entry, as ``weigh`` would see it now."""
+        return await self._store.read(lambda connection: rows.standing(connection, record, seen))
 
     async def find(self, issuer: str, subject: str, request_id: UUID) -> OrderRecord | None:
         """Return the order that this principal sent under this request id."""
-        query = select(orders).where(
-            orders.c.issuer == issuer,
-            orders.c.subject == subject,
-            orders.c.request_id == str(request_id),
+        return await self._store.read(
+            lambda connection: rows.find(connection, issuer, subject, request_id)
         )
-        return next(iter(await self._records(query)), None)
 
     async def by_id(self, order_id: str, request_id: UUID | None) -> OrderRecord | None:
         """Return an order by the gateway's id, or by anybody's request id: for operators."""
@@ -105,85 +133,47 @@ class Ledger:
             named |= orders.c.order_id == request_id.hex
         return next(iter(await self._records(select(orders).where(named))), None)
 
-    async def move(
-        self,
-        order_id: str,
-        *,
-        expected: State,
-        to: State,
-        event: AuditEvent,
-        changes: Mapping[str, Any] = _NOTHING,
-        code: str | None = None,
-        detail: Mapping[str, Any] = _NOTHING,
-    ) -> OrderRecord:
-        """Move an order from the expected state on: state, history and audit row, or nothing.
+    async def by_tags(self, tags: Collection[str]) -> tuple[OrderRecord, ...]:
+        """Return the entries that carry these tags; oldest first."""
+        if not tags:
+            return ()
+        return await self._records(_oldest_first(select(orders).where(orders.c.tag.in_(tags))))
 
-        The move to ``sent`` notes the time in ``sent_at``.
-
-        Args:
-            changes: further columns to set, of those in CHANGEABLE.
-            code: why; kept in the history, and on the order while it is in this state.
-            detail: JSON-ready facts for the history.
-
-        Raises:
-            Superseded: the order is not (or no longer) in ``expected``.
-            PlaceTaken: the place in flight is held by another order.
-            ValueError: ``changes`` names what never changes.
-        """
-        if fixed := changes.keys() - CHANGEABLE:
-            raise ValueError(f"these never change: {', '.join(sorted(fixed))}")
-        now = self._clock.now()
-        values = {"state": to.value, "code": code, "updated_at": now}
-        if to is State.SENT:
-            values["sent_at"] = now
-        step = (
-            update(orders)
-            .where(orders.c.order_id == order_id, orders.c.state == expected.value)
-            .values(values | dict(changes))
-            .returning(*orders.c)
+    async def claimed(self, bot: str, pair: str, bot_order_ids: Collection[str]) -> frozenset[str]:
+        """Return those of the bot's orders that stand for a request already."""
+        if not bot_order_ids:
+            return frozenset()
+        query = select(orders.c.bot_order_id).where(
+            orders.c.bot == bot, orders.c.pair == pair, orders.c.bot_order_id.in_(bot_order_ids)
         )
-        async with self._store.write() as connection:
-            try:
-                row = (await connection.execute(step)).one_or_none()
-            except IntegrityError as error:
-                if is_duplicate(error):
-                    raise PlaceTaken(order_id) from error
-                raise
-            if row is None:
-                raise Superseded(order_id, expected, await _present(connection, order_id))
-            record = _record(row)
-            await self._note(connection, record, code, detail, event)
-        audit_rows_total.labels(result="written").inc()
-        return record
+        return await self._store.read(
+            lambda connection: frozenset(connection.execute(query).scalars().all())
+        )
+
+    async def stakes(self, bot: str, pair: str) -> tuple[OrderRecord, ...]:
+        """Return the last entries in a pair that the bot took; newest first."""
+        query = select(orders).where(
+            orders.c.bot == bot,
+            orders.c.pair == pair,
+            orders.c.kind == "entry",
+            orders.c.actual_amount.is_not(None),
+        )
+        newest = query.order_by(orders.c.created_at.desc()).limit(STAKES_LOOKED_AT)
+        return await self._records(newest)
 
     async def history(self, order_id: str) -> tuple[HistoryEntry, ...]:
         """Return every step of an order's life, oldest first."""
         steps = order_history.c
         query = select(steps.state, steps.at, steps.code, steps.detail)
         query = query.where(steps.order_id == order_id).order_by(steps.id)
-        async with self._store.read() as connection:
-            rows = await connection.execute(query)
-            return tuple(HistoryEntry(State(row[0]), row[1], row[2], row[3]) for row in rows)
+        found = await self._store.read(lambda connection: connection.execute(query).all())
+        return tuple(HistoryEntry(State(row[0]), row[1], row[2], row[3]) for row in found)
 
-    async def unresolved(self, bot: str) -> tuple[OrderRecord, ...]:
-        """Return what recovery has to look after: received, reserved, sent or unknown; oldest first."""
-        states = [state.value for state in UNRESOLVED]
-        query = select(orders).where(orders.c.bot == bot, orders.c.state.in_(states))
-        return await self._records(query.order_by(orders.c.created_at, orders.c.order_id))
-
-    async def opened_by(
-        self, agent: str, issuer: str, bot: str, pair: str
-    ) -> tuple[OrderRecord, ...]:
-        """Return this agent's entries in a pair that may still be held; oldest first."""
-        query = select(orders).where(
-            orders.c.agent == agent,
-            orders.c.issuer == issuer,
-            orders.c.bot == bot,
-            orders.c.pair == pair,
-            orders.c.kind == "entry",
-            orders.c.state.in_([state.value for state in MAYBE_HELD]),
-        )
-        return await self._records(query.order_by(orders.c.created_at, orders.c.order_id))
+    async def in_states(self, bot: str, states: Collection[State]) -> tuple[OrderRecord, ...]:
+        """Return the orders of a bot that stand in one of these states; oldest first."""
+        words = [state.value for state in states]
+        query = select(orders).where(orders.c.bot == bot, orders.c.state.in_(words))
+        return await self._records(_oldest_first(query))
 
     async def recent(
         self, *, limit: int, agent: str | None = None, state: State | None = None
@@ -198,44 +188,14 @@ class Ledger:
         return await self._records(newest)
 
     async def _records(self, query: Select[Any]) -> tuple[OrderRecord, ...]:
-        async with self._store.read() as connection:
-            return tuple(_record(row) for row in await connection.execute(query))
-
-    async def _note(
-        self,
-        connection: AsyncConnection,
-        record: OrderRecord,
-        code: str | None,
-        detail: Mapping[str, Any],
-        event: AuditEvent,
-    ) -> None:
-        """Add the step to the history and to the audit log, in the caller's transaction."""
-        step = insert(order_history).values(
-            order_id=record.order_id,
-            state=record.state.value,
-            at=record.updated_at,
-            code=code,
-            detail=dict(detail),
-        )
-        await connection.execute(step)
-        await insert_event(connection, replace(event, order_id=record.order_id))
+        found = await self._store.read(lambda connection: connection.execute(query).all())
+        return tuple(rows.read(row) for row in found)
 
 
-async def _present(connection: AsyncConnection, order_id: str) -> State | None:
-    word = await connection.scalar(select(orders.c.state).where(orders.c.order_id == order_id))
-    return None if word is None else State(word)
+def _oldest_first(query: Select[Any]) -> Select[Any]:
+    return query.order_by(orders.c.created_at, orders.c.order_id)
 
 
-def _values(record: OrderRecord) -> dict[str, Any]:
-    values = {name: getattr(record, name) for name in _FIELDS}
-    return values | {
-        "request_id": str(record.request_id),
-        "state": record.state.value,
-        "kind": "entry" if record.side == "buy" else "exit",
-    }
-
-
-def _record(row: Row[Any]) -> OrderRecord:
-    values = {name: row._mapping[name] for name in _FIELDS}  # noqa: SLF001 - public, says SQLAlchemy
-    values |= {"request_id": UUID(row.request_id), "state": State(row.state)}
-    return OrderRecord(**values)
+def _written(steps: Sequence[Step]) -> OrderRecord:
+    audit_rows_total.labels(result="written").inc(len(steps))
+    return steps[-1].record

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.positions import Trade, TradeOrder
 from mcp_gateway.freqtrade.orders import EXIT_TAG
@@ -27,10 +28,20 @@ class Execution:
     average_price: Decimal | None
     fee: Decimal | None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it is filled."""
+        return self.filled >= self.amount > 0
+
 
 def new_tag() -> str:
     """Return an unguessable tag; the request_id is not used, for callers choose that."""
     return TAG_PREFIX + secrets.token_hex(16)
+
+
+def is_ours(tag: str | None) -> bool:
+    """Tell whether a tag has the form of ours; the ledger knows whose it is."""
+    return tag is not None and tag.startswith(TAG_PREFIX)
 
 
 def find_entry(trades: tuple[Trade, ...], tag: str) -> Execution | None:
@@ -46,13 +57,16 @@ def find_entry(trades: tuple[Trade, ...], tag: str) -> Execution | None:
     return None
 
 
-def find_exit(trade: Trade, before: frozenset[str]) -> Execution | None:
-    """Return the sell order that the trade had not ``before`` (bot order ids)."""
-    for order in trade.orders:
-        # A stop loss or an exit of the strategy's may come in between; it is not ours.
-        if order.side == "sell" and order.tag == EXIT_TAG and order.order_id not in before:
-            return execution(trade, order)
-    return None
+def find_exits(trade: Trade, before: frozenset[str]) -> tuple[Execution, ...]:
+    """Return the sells that were asked for and that the trade had not ``before`` (bot order ids).
+
+    A stop loss or an exit of the strategy's may come in between; it is not ours.
+    """
+    return tuple(
+        execution(trade, order)
+        for order in trade.orders
+        if order.side == "sell" and order.tag == EXIT_TAG and order.order_id not in before
+    )
 
 
 def exit_marks(trade: Trade) -> list[str]:
@@ -81,6 +95,22 @@ def execution(trade: Trade, order: TradeOrder) -> Execution:
     """Return what the bot made of one of its orders."""
     opened_at = trade.open_rate if order.side == "buy" else None
     price = (order.average_price or opened_at) if order.filled else None
-    rate = trade.fee_rate
-    fee = None if price is None or rate is None else order.filled * price * rate
+    fee = _fee(trade, order, price)
     return Execution(trade.trade_id, order.order_id, order.amount, order.filled, price, fee)
+
+
+def _fee(trade: Trade, order: TradeOrder, price: Decimal | None) -> Decimal | None:
+    """Return an order's fee in quote; the bot tells it of the first filled order of a side alone.
+
+    For every other one it is estimated by the trade's rate.
+    """
+    if price is None:
+        return None
+    _, quote = base_and_quote(trade.pair)
+    is_entry = order.side == "buy"
+    told = trade.entry_fee if is_entry else trade.exit_fee
+    first = next((one for one in trade.orders if one.side == order.side and one.filled), None)
+    if told is not None and told.currency == quote and first == order:
+        return told.cost
+    rate = trade.fee_rate if is_entry else trade.exit_fee_rate or trade.fee_rate
+    return None if rate is None else order.filled * price * rate

@@ -6,13 +6,18 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import AuditLog, AuditRow
 from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import NotFound, RequestInvalid
+from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import answers
+from mcp_gateway.orders.comparison import compare
 from mcp_gateway.orders.ledger import Ledger
+from mcp_gateway.orders.settlement import Decision, settle
 
 MOST_ROWS: Final = 1000
 LARGEST_ID: Final = 2**63 - 1
@@ -20,10 +25,12 @@ LARGEST_ID: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What is written in an open store: the orders, and what happened."""
+    """What is written in an open store (the orders, and what happened), and the bot it is about."""
 
     ledger: Ledger
     audit_log: AuditLog
+    bot: FreqtradeClient
+    bot_name: str
 
 
 async def list_orders(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -39,13 +46,27 @@ async def list_orders(records: Records, args: Mapping[str, Any]) -> list[dict[st
 
 async def show_order(records: Records, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return one order by its ``id`` (order id or request id), with its history."""
-    wanted = str(args.get("id", "")).lower()
-    record = await records.ledger.by_id(wanted, _as_uuid(wanted))
-    if record is None:
-        raise NotFound("There is no such order.", code="order_unknown", hint="List them.")
+    record = await _named(records, args)
     history = await records.ledger.history(record.order_id)
     shown = _row(record) | answers.present_state(record, history)
     return shown | {"history": [{**asdict(entry), "at": iso(entry.at)} for entry in history]}
+
+
+async def settle_order(records: Records, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Settle one order that waits for review, as an operator found out; return it as it is then."""
+    record = await _named(records, args)
+    try:
+        decision = Decision(**args["decision"])
+    except (KeyError, TypeError, ValidationError):
+        raise RequestInvalid("A decision is a finding, a reason and an operator.") from None
+    settled = await settle(records.ledger, records.bot, record, decision)
+    return _row(settled)
+
+
+async def reconcile_orders(records: Records, _args: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every difference between the ledger and the bot's own books."""
+    found = await compare(records.ledger, records.bot, records.bot_name)
+    return [asdict(one) | {"meaning": one.meaning} for one in found]
 
 
 async def tail_audit(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -81,9 +102,19 @@ Verb = Callable[[Records, Mapping[str, Any]], Awaitable[Any]]
 VERBS: Final[Mapping[str, Verb]] = {
     "orders.list": list_orders,
     "orders.show": show_order,
+    "orders.settle": settle_order,
+    "orders.reconcile": reconcile_orders,
     "audit.tail": tail_audit,
     "audit.token": note_token,
 }
+
+
+async def _named(records: Records, args: Mapping[str, Any]) -> OrderRecord:
+    wanted = str(args.get("id", "")).lower()
+    record = await records.ledger.by_id(wanted, _as_uuid(wanted))
+    if record is None:
+        raise NotFound("There is no such order.", code="order_unknown", hint="List them.")
+    return record
 
 
 def _row(record: OrderRecord) -> dict[str, Any]:

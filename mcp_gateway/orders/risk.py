@@ -4,18 +4,20 @@ Until an operator writes a policy, these built-in rules hold. A rule that can't 
 evaluated denies. Exits are never trapped by a rule about entries.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from mcp_gateway.domain.orders import Check, OrderRequest, canonical
+from mcp_gateway.domain.market import NOTHING_KNOWN, MarketRules
+from mcp_gateway.domain.orders import Check, OrderRecord, OrderRequest, State, canonical
 from mcp_gateway.domain.positions import Balance, BotState, Mode, Trade
 
 LARGEST_NOTIONAL: Final = Decimal(1000)  # quote units for one order
 LARGEST_SHARE: Final = Decimal("0.2")  # of the wallet, for quotes worth more than a dollar
 ASSUMED_FEE_RATE: Final = Decimal("0.001")  # where the bot has no trade to tell it from
+PRICE_MARGIN: Final = Decimal("0.05")  # by which the bot's order book may stand above it
 PRICE_AGE_TIMEFRAMES: Final = 2  # a price older than two candles is no price
 
 
@@ -30,23 +32,60 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the bot said just now; None where it could not tell.
+    """What the bot said just now; None where it could not tell, or was not asked.
 
     ``held`` is the open trade in the order's pair that this agent opened through this
-    gateway; ``pair_is_held`` says that somebody holds the pair.
+    gateway; ``pair_is_held`` says that somebody holds the pair. ``market`` is what is known of
+    the pair's market, ``taken_stake`` the smallest stake of an earlier entry that the bot did
+    not raise. ``seen`` is how far the ledger was written before the bot was asked.
     """
 
     declared_mode: Mode
     bot: BotState
-    pairs: tuple[str, ...]
-    price: Price | None
-    balance: Balance | None
-    open_positions: int
+    open_trades: tuple[Trade, ...]
     pair_is_held: bool
-    held: Trade | None
-    fee_rate: Decimal | None
-    lot_step: Decimal | None
     bot_started_at: datetime | None
+    pairs: tuple[str, ...] = ()
+    price: Price | None = None
+    balance: Balance | None = None
+    held: Trade | None = None
+    fee_rate: Decimal | None = None
+    market: MarketRules = NOTHING_KNOWN
+    taken_stake: Decimal | None = None
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the ledger holds against an entry: what others have set aside and the bot may not know.
+
+    ``quote`` is their money, ``entries`` their slots, ``pair_reserved`` says that one of them
+    is in the same pair; ``under_review`` that an order of the same agent in this pair waits
+    for a person.
+    """
+
+    quote: Decimal = Decimal(0)
+    entries: int = 0
+    pair_reserved: bool = False
+    under_review: bool = False
+
+    @classmethod
+    def of(cls, order: OrderRecord, others: Sequence[OrderRecord]) -> "Standing":
+        """Add up what other orders of the same bot hold."""
+        reserving = [one for one in others if one.state is not State.NEEDS_REVIEW]
+        return cls(
+            quote=sum((one.reserved_quote or Decimal(0) for one in reserving), Decimal(0)),
+            entries=len(reserving),
+            pair_reserved=any(one.pair == order.pair for one in reserving),
+            under_review=any(
+                (one.pair, one.agent, one.issuer) == (order.pair, order.agent, order.issuer)
+                for one in others
+                if one.state is State.NEEDS_REVIEW
+            ),
+        )
+
+
+NOTHING_STANDS: Final = Standing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +102,24 @@ class Verdict:
         return tuple(check for check in self.checks if not check.passed)
 
 
-def judge(order: OrderRequest, facts: Facts) -> Verdict:
+def judge(order: OrderRequest, facts: Facts, standing: Standing) -> Verdict:
     """Evaluate every rule that binds this order."""
     price = order.price or (facts.price.value if facts.price else None)
     cost = None if price is None else order.amount * price
     fee = None if cost is None else cost * (facts.fee_rate or ASSUMED_FEE_RATE)
-    rules = (
-        _entry_rules(order, facts, cost, fee) if order.side == "buy" else _exit_rules(order, facts)
-    )
+    if order.side == "sell":
+        rules = _exit_rules(order, facts)
+    else:
+        rules = _entry_rules(order, facts, standing, _Estimate(cost, fee))
     return Verdict((*_bot_rules(order, facts), *rules), cost, fee)
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """Cost and fee in quote; None where there is no price."""
+
+    cost: Decimal | None
+    fee: Decimal | None
 
 
 def largest_notional(balance: Balance | None) -> Decimal:
@@ -103,7 +151,7 @@ def _bot_rules(order: OrderRequest, facts: Facts) -> Iterator[Check]:
 
 
 def _entry_rules(
-    order: OrderRequest, facts: Facts, cost: Decimal | None, fee: Decimal | None
+    order: OrderRequest, facts: Facts, standing: Standing, estimate: _Estimate
 ) -> Iterator[Check]:
     yield _check(
         "entries_disabled", facts.bot.entries_enabled,
@@ -113,7 +161,55 @@ def _entry_rules(
         "pair_not_whitelisted", order.pair in facts.pairs,
         "The pair must be on the bot's whitelist.", value=order.pair,
     )  # fmt: skip
+    yield _check(
+        "order_under_review", not standing.under_review,
+        "No earlier order of the agent in this pair may wait for the operator.",
+    )  # fmt: skip
     yield _price_rule(facts.price)
+    yield from _size_rules(order, facts, estimate.cost)
+    yield from _money_rules(facts, standing, estimate)
+    taken, slots = len(facts.open_trades) + standing.entries, facts.bot.max_open_positions
+    yield _check(
+        "no_free_slot", slots is None or taken < slots,
+        "The bot must have a free slot.",
+        limit=None if slots is None else str(slots), value=str(taken),
+    )  # fmt: skip
+    yield _check(
+        "position_exists", not (facts.pair_is_held or standing.pair_reserved),
+        "The pair must not be held already.",
+    )  # fmt: skip
+
+
+def _size_rules(order: OrderRequest, facts: Facts, cost: Decimal | None) -> Iterator[Check]:
+    """Refuse what the bot would buy more or less of than was asked for."""
+    step, smallest = facts.market.lot_step, _smallest_stake(order, facts)
+    yield _check(
+        "market_unknown", step is not None and smallest is not None,
+        "Lot step and minimum stake of the pair must be known.", value=order.pair,
+    )  # fmt: skip
+    yield _check(
+        "amount_below_step", step is None or order.amount >= step,
+        "The amount must be at least one lot step.",
+        limit=None if step is None else canonical(step), value=canonical(order.amount),
+    )  # fmt: skip
+    yield _check(
+        "stake_below_minimum",
+        smallest is None or (cost is not None and cost >= smallest),
+        "Amount times price must reach the smallest stake, below which the bot would buy more.",
+        limit=_money(smallest), value=_money(cost),
+    )  # fmt: skip
+
+
+def _smallest_stake(order: OrderRequest, facts: Facts) -> Decimal | None:
+    """Return a stake that the bot buys as it is sent; None where none is known."""
+    last = None if facts.price is None else facts.price.value * (1 + PRICE_MARGIN)
+    price = order.price or last
+    told = None if price is None else facts.market.smallest_safe_stake(price)
+    return min((s for s in (told, facts.taken_stake) if s is not None), default=None)
+
+
+def _money_rules(facts: Facts, standing: Standing, estimate: _Estimate) -> Iterator[Check]:
+    cost, fee = estimate.cost, estimate.fee
     ceiling = largest_notional(facts.balance)
     yield _check(
         "notional_too_large", cost is not None and cost <= ceiling,
@@ -121,19 +217,10 @@ def _entry_rules(
         limit=_money(ceiling), value=_money(cost),
     )  # fmt: skip
     needed = None if cost is None or fee is None else cost + fee
-    free = None if facts.balance is None else facts.balance.free
+    free = None if facts.balance is None else facts.balance.free - standing.quote
     yield _check(
         "balance_too_small", needed is not None and free is not None and needed <= free,
         "The free balance must cover cost and fee.", limit=_money(free), value=_money(needed),
-    )  # fmt: skip
-    slots = facts.bot.max_open_positions
-    yield _check(
-        "no_free_slot", slots is None or facts.open_positions < slots,
-        "The bot must have a free slot.",
-        limit=None if slots is None else str(slots), value=str(facts.open_positions),
-    )  # fmt: skip
-    yield _check(
-        "position_exists", not facts.pair_is_held, "The pair must not be held already."
     )  # fmt: skip
 
 
@@ -151,8 +238,12 @@ def _price_rule(price: Price | None) -> Check:
 def _exit_rules(order: OrderRequest, facts: Facts) -> Iterator[Check]:
     held = facts.held
     yield _check(
-        "nothing_to_sell", held is not None and held.amount > 0,
+        "position_not_yours", held is not None or not facts.pair_is_held,
         "A sell closes what the same agent bought through this gateway.", value=order.pair,
+    )  # fmt: skip
+    yield _check(
+        "nothing_to_sell", (held is None and facts.pair_is_held) or _is_held(held),
+        "There must be something to sell.", value=order.pair,
     )  # fmt: skip
     if held is not None:
         whole, step = is_full_exit(order.amount, held), held.lot_step
@@ -168,6 +259,10 @@ def _exit_rules(order: OrderRequest, facts: Facts) -> Iterator[Check]:
             "The amount must not exceed what is held.",
             limit=canonical(held.amount), value=canonical(order.amount),
         )  # fmt: skip
+
+
+def _is_held(trade: Trade | None) -> bool:
+    return trade is not None and trade.amount > 0
 
 
 def _check(

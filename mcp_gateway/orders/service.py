@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -24,10 +24,15 @@ from mcp_gateway.errors import (
     IdempotencyConflict,
     NotFound,
     NotPermitted,
+    StoreUnavailable,
 )
 from mcp_gateway.orders import answers, marks, protocol, risk
+from mcp_gateway.orders.cancellation import Cancellation
 from mcp_gateway.orders.detached import Detached
+from mcp_gateway.orders.facts import Asked
+from mcp_gateway.orders.follow import Follower
 from mcp_gateway.orders.ledger import Ledger, Superseded
+from mcp_gateway.orders.preview import preview_of
 from mcp_gateway.orders.reconcile import Reconciler
 from mcp_gateway.orders.steps import Origin, audit_event
 from mcp_gateway.orders.submission import Submission
@@ -35,7 +40,7 @@ from mcp_gateway.telemetry import metrics
 
 TWIN_WAIT_S = 10.0  # for another gateway's first call with the same request_id
 TWIN_LOOK_S = 0.1
-IN_PROGRESS = {State.RECEIVED, State.RESERVED, State.SENT}
+IN_PROGRESS: Final = protocol.UNSETTLED - {State.UNKNOWN}
 LONGEST_WAIT_S = 30.0  # for the orders of others; then the order is denied, unsent
 
 
@@ -55,6 +60,7 @@ class OrderService:
         ledger: Ledger,
         submission: Submission,
         reconciler: Reconciler,
+        follower: Follower,
         work: Detached,
         *,
         bot_name: str,
@@ -63,6 +69,8 @@ class OrderService:
         self._ledger = ledger
         self._submission = submission
         self._reconciler = reconciler
+        self._follower = follower
+        self._cancellation = Cancellation(ledger, submission.finder, follower, submission.bot)
         self._finder = submission.finder
         self._work = work
         self._clock = submission.clock
@@ -81,9 +89,10 @@ class OrderService:
             NotPermitted: the caller does not speak for the agent.
             BotUnavailable: the bot can't be asked.
         """
-        agent = _agent(admission, order)
-        facts = await self._finder.facts(agent, admission.principal.issuer, order.pair)
-        return _preview(order, facts, risk.judge(order, facts))
+        record = self._new_record(admission, order)
+        facts = await self._finder.facts(Asked.by(record), await self._ledger.mark())
+        standing = await self._ledger.standing(record, facts.seen)
+        return preview_of(order, facts, risk.judge(order, facts, standing))
 
     async def create(self, admission: Admission, order: OrderRequest) -> Created:
         """Submit an order to the bot at most once.
@@ -111,14 +120,16 @@ class OrderService:
             raise admission.exits_only
         record = self._new_record(admission, order)
         origin = Origin.of(admission)
-        known = await self._ledger.find(record.issuer, record.subject, order.request_id)
-        if known is None:
+        try:
             settled, is_first = await self._work.run(lambda: self._submit(record, order, origin))
-        else:
+        except StoreUnavailable:  # it may still tell what it took before
+            known = await self._ledger.find(record.issuer, record.subject, order.request_id)
+            if known is None:
+                raise
             settled, is_first = known, False
         if not is_first:
             settled = await self._earlier(settled, record.fingerprint)
-        return self._told(settled, replayed=not is_first)
+        return _told(settled, replayed=not is_first)
 
     async def get(self, admission: Admission, request_id: UUID) -> dict[str, Any]:
         """Tell where an order of the caller's stands, asking the bot when it is unsettled.
@@ -126,6 +137,35 @@ class OrderService:
         Raises:
             NotFound: the caller never used this request_id for an order.
         """
+        record = await self._own(admission, request_id)
+        record = await self._refreshed(record)
+        return answers.present_state(record, await self._ledger.history(record.order_id))
+
+    async def cancel(self, admission: Admission, request_id: UUID) -> dict[str, Any]:
+        """Cancel what still rests of an order of the caller's; answers as ``get`` does.
+
+        Raises:
+            NotFound: the caller never used this request_id for an order.
+            OrderNotResting: nothing of it is left to cancel.
+            OutcomeUnknown: it is not known yet whether it was placed.
+            BotUnavailable: the bot did not answer; cancelling again is safe.
+
+        Source: Freqtrade REST DELETE /trades/ID/open-order.
+        """
+        record = await self._own(admission, request_id)
+        origin = Origin.of(admission)
+        settled = await self._work.run(lambda: self._cancel(record, origin))
+        return answers.present_state(settled, await self._ledger.history(settled.order_id))
+
+    async def _cancel(self, record: OrderRecord, origin: Origin) -> OrderRecord:
+        # An exit of the same trade, on its way just now, would be taken back with it.
+        async with self._exit_turn(record.pair):
+            try:
+                return await self._cancellation.run(await self._latest(record), origin)
+            except Superseded:  # filled meanwhile, or cancelled by another; the row tells
+                return await self._cancellation.run(await self._latest(record), origin)
+
+    async def _own(self, admission: Admission, request_id: UUID) -> OrderRecord:
         principal = admission.principal
         record = await self._ledger.find(principal.issuer, principal.subject, request_id)
         if record is None:
@@ -134,8 +174,7 @@ class OrderService:
                 code="order_unknown",
                 hint="Nothing was ever sent under it; it is safe to create the order.",
             )
-        record = await self._refreshed(record)
-        return answers.present_state(record, await self._ledger.history(record.order_id))
+        return record
 
     def _new_record(self, admission: Admission, order: OrderRequest) -> OrderRecord:
         now = self._clock.now()
@@ -164,23 +203,26 @@ class OrderService:
         self, record: OrderRecord, order: OrderRequest, origin: Origin
     ) -> tuple[OrderRecord, bool]:
         """Write the order down and take it to an outcome, unless its key is taken."""
-        event = audit_event(record, State.RECEIVED, origin, self._clock)
+        event = audit_event(record, origin)
         async with self._marked_running(record):
             with self._submission.carrying(record.order_id):
-                record, is_first = await self._ledger.receive(record, event)
-                if is_first:
-                    record = await self._in_turn(record, order, origin)
-            if is_first:
-                metrics.orders_total.labels(record.side, protocol.outcome(record.state)).inc()
-        return record, is_first
+                received = await self._ledger.receive(record, event)
+                if received.seen is None:
+                    return received.record, False
+                record = await self._in_turn(record, order, received.seen, origin)
+            metrics.orders_total.labels(record.side, protocol.outcome(record.state)).inc()
+        return record, True
 
     def _turn(self, record: OrderRecord) -> anyio.Lock:
         if record.side == "buy":
             return self._entry_turn
-        return self._exit_turns.setdefault(record.pair, anyio.Lock())
+        return self._exit_turn(record.pair)
+
+    def _exit_turn(self, pair: str) -> anyio.Lock:
+        return self._exit_turns.setdefault(pair, anyio.Lock())
 
     async def _in_turn(
-        self, record: OrderRecord, order: OrderRequest, origin: Origin
+        self, record: OrderRecord, order: OrderRequest, seen: int, origin: Origin
     ) -> OrderRecord:
         turn = self._turn(record)
         with anyio.move_on_after(LONGEST_WAIT_S) as wait:
@@ -188,7 +230,7 @@ class OrderService:
         if wait.cancelled_caught:
             return await self._submission.deny(record, origin, "bot_busy")
         try:
-            return await self._submission.run(record, order, origin)
+            return await self._submission.run(record, order, seen, origin)
         except Superseded:  # recovery took it for an orphan; the row tells
             return await self._latest(record)
         finally:
@@ -227,18 +269,19 @@ class OrderService:
         try:
             if record.state is State.UNKNOWN:
                 return await self._reconciler.resolve(record)
-            return await self._reconciler.follow(record)
+            return await self._follower.follow(record)
         except BotError:
             return record  # the row tells what is known; the bot is asked again later
         except Superseded:
             return await self._latest(record)
 
-    def _told(self, record: OrderRecord, *, replayed: bool) -> Created:
-        error = answers.refusal(record)
-        if error is not None:
-            error.replayed = replayed
-            raise error
-        return Created(record.answer or answers.receipt(record), replayed)
+
+def _told(record: OrderRecord, *, replayed: bool) -> Created:
+    error = answers.refusal(record)
+    if error is not None:
+        error.replayed = replayed
+        raise error
+    return Created(record.answer or answers.receipt(record), replayed)
 
 
 def _agent(admission: Admission, order: OrderRequest) -> str:
@@ -254,26 +297,3 @@ def _agent(admission: Admission, order: OrderRequest) -> str:
 
 def _key(record: OrderRecord) -> str:
     return f"{record.issuer}\n{record.subject}\n{record.request_id}"
-
-
-def _preview(order: OrderRequest, facts: risk.Facts, verdict: risk.Verdict) -> Preview:
-    warnings = [_age_warning(facts.price)] if facts.price else []
-    if facts.fee_rate is None:
-        warnings.append("The fee rate is assumed (0.1 %): the bot has no trade to tell it from.")
-    if order.order_type == "market":
-        warnings.append("A market order may fill at another price and a smaller amount.")
-    return Preview(
-        valid=not verdict.failed,
-        estimated_cost=verdict.cost,
-        estimated_fee=verdict.fee,
-        price=order.price or (facts.price.value if facts.price else None),
-        price_age_s=facts.price.age_s if facts.price else None,
-        mode=facts.bot.mode,
-        checks=verdict.checks,
-        warnings=tuple(warnings),
-        errors=tuple(f"{check.rule}: {check.message}" for check in verdict.failed),
-    )
-
-
-def _age_warning(price: risk.Price) -> str:
-    return f"An estimate at the bot's last price, {price.age_s:.0f} s old."

@@ -1,38 +1,35 @@
-"""One order on its way through the bot: checked, written down, sent once, understood.
+"""One order on its way through the bot: weighed, written down, sent once, understood.
 
-Every step is committed before the next begins, so whatever ends the process leaves a row
-that tells how far the order came.
+What is due and what follows is the protocol's; here it is done. Every step is committed
+before the next begins, so whatever ends the process leaves a row that tells how far the
+order came.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from mcp_gateway.clock import Clock
-from mcp_gateway.domain.orders import OrderRecord, OrderRequest, State
+from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Refused, Unanswered
+from mcp_gateway.domain.orders import OrderRecord, OrderRequest
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import BotError, GatewayError
-from mcp_gateway.freqtrade.client import (
-    Accepted,
-    Answer,
-    Entry,
-    Exit,
-    FreqtradeClient,
-    NotSent,
-    Refused,
-    Unanswered,
-    quote_for,
-)
-from mcp_gateway.orders import answers, marks, protocol, risk
-from mcp_gateway.orders.facts import FactFinder
-from mcp_gateway.orders.ledger import Ledger, PlaceTaken, Superseded
-from mcp_gateway.orders.protocol import Event
-from mcp_gateway.orders.risk import Facts
-from mcp_gateway.orders.steps import Origin, audit_event
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.orders import Entry, Exit
+from mcp_gateway.orders import answers, marks, moves, protocol, risk
+from mcp_gateway.orders.facts import Asked, FactFinder
+from mcp_gateway.orders.ledger import Ledger, OrderClaimed, PlaceTaken, Superseded
+from mcp_gateway.orders.protocol import Due, Event
+from mcp_gateway.orders.risk import NOTHING_STANDS, Facts, Standing
+from mcp_gateway.orders.steps import Move, Origin
 from mcp_gateway.telemetry import logs
 
-Ask = Callable[[], Awaitable[tuple[Answer, marks.Execution | None]]]
+Heard = tuple[Answer, marks.Execution | None]
+Look = Callable[[], Awaitable[marks.Execution | None]]
+# What the bot says of an order when it was carried out a moment ago.
+DOUBTFUL_REFUSALS: Final = frozenset({"position_exists", "no_free_slot", "trade_not_open"})
+Ask = Callable[[], Awaitable[Heard]]
 _log = logs.get(__name__)
 
 
@@ -64,120 +61,83 @@ class Submission:
         finally:
             self.running.discard(order_id)
 
-    async def run(self, record: OrderRecord, order: OrderRequest, origin: Origin) -> OrderRecord:
-        """Check the order, send it once and record what became of it."""
+    async def run(
+        self, record: OrderRecord, order: OrderRequest, seen: int, origin: Origin
+    ) -> OrderRecord:
+        """Weigh the order, send it once and record what became of it.
+
+        Args:
+            seen: how far the ledger was written when the order was received.
+        """
         try:
-            facts = await self.finder.facts(record.agent, record.issuer, record.pair)
+            facts = await self.finder.facts(Asked.by(record), seen)
         except BotError as error:
             return await self.deny(record, origin, "bot_unavailable", cause=error.code)
-        verdict = risk.judge(order, facts)
-        if verdict.failed:
-            return await self._deny_by_rule(record, origin, verdict)
-        record = await self.move(record, Event.RESERVE, origin)
-        if order.side == "buy":
-            return await self._enter(record, facts, origin)
-        return await self._exit(record, facts, origin)
-
-    async def move(
-        self,
-        record: OrderRecord,
-        event: Event,
-        origin: Origin,
-        *,
-        changes: Mapping[str, Any] | None = None,
-        code: str | None = None,
-        detail: Mapping[str, Any] | None = None,
-    ) -> OrderRecord:
-        """Commit one step: state, history and audit row in one transaction.
-
-        Raises:
-            Superseded: somebody else has moved the order meanwhile.
-            PlaceTaken: another order of this bot is in flight.
-        """
-        to = protocol.after(record.state, event)
-        return await self.ledger.move(
-            record.order_id,
-            expected=record.state,
-            to=to,
-            event=audit_event(record, to, origin, self.clock, code=code, detail=detail),
-            changes=changes or {},
-            code=code,
-            detail=detail or {},
-        )
+        try:
+            record = await self._weighed(record, order, facts, origin)
+        except PlaceTaken:
+            return await self.deny(record, origin, "bot_busy")
+        if protocol.due(record.state) is not Due.ASK:
+            return record
+        ask = self._entry(record) if order.side == "buy" else self._exit(record, facts)
+        return await self._carried_out(record, ask, origin)
 
     async def deny(
         self, record: OrderRecord, origin: Origin, code: str, *, cause: str | None = None
     ) -> OrderRecord:
         """Close an order that was never sent."""
-        return await self.move(
-            record, Event.DENY, origin,
-            changes={"message": answers.denial_message(code)},
-            code=code, detail={"cause": cause} if cause else {},
-        )  # fmt: skip
+        denied = moves.denied(Event.DENY, code, {"cause": cause} if cause else {})
+        return await self.ledger.move(record, [denied], origin)
 
-    async def _deny_by_rule(
-        self, record: OrderRecord, origin: Origin, verdict: risk.Verdict
+    async def _weighed(
+        self, record: OrderRecord, order: OrderRequest, facts: Facts, origin: Origin
     ) -> OrderRecord:
-        first = verdict.failed[0]
-        failed = [{"rule": c.rule, "limit": c.limit, "value": c.value} for c in verdict.failed]
-        return await self.move(
-            record, Event.DENY, origin,
-            changes={"message": first.message, "answer": failed[0]},
-            code=first.rule, detail={"failed": failed},
-        )  # fmt: skip
+        """Commit the verdict: denied, or reserved and sent.
 
-    async def _enter(self, record: OrderRecord, facts: Facts, origin: Origin) -> OrderRecord:
-        price = record.price or (facts.price.value if facts.price else None)
-        if price is None:  # the checks deny an order without a price
-            raise AssertionError("an entry passed its checks without a price")
-        quote = quote_for(record.amount, price, facts.lot_step)
-        sent = await self._send(record, origin, {"quote_sent": quote}, _before(facts))
-        if sent.state is not State.SENT:
-            return sent
-        entry = Entry(record.pair, quote, record.order_type, record.price, record.tag)
+        ``sent`` is committed before the first byte goes out; the one place in flight is taken
+        with it.
+        """
 
-        async def ask() -> tuple[Answer, marks.Execution | None]:
+        def weigh(standing: Standing) -> Sequence[Move]:
+            verdict = risk.judge(order, facts, standing)
+            if verdict.failed:
+                return [moves.denied_by(verdict)]
+            return moves.sending(record, facts, verdict)
+
+        if order.side == "buy":
+            return await self.ledger.weigh(record, facts.seen, weigh, origin)
+        return await self.ledger.move(record, weigh(NOTHING_STANDS), origin)
+
+    def _entry(self, record: OrderRecord) -> Ask:
+        if record.quote_sent is None:
+            raise AssertionError("an entry was sent without its quote")
+        entry = Entry(record.pair, record.quote_sent, record.order_type, record.price, record.tag)
+
+        async def ask() -> Heard:
             answer = await self.bot.enter(entry)
             if isinstance(answer, Accepted) and answer.trade is not None:
                 return answer, marks.find_entry((answer.trade,), record.tag)
-            return answer, None
+            return await self._doubted(answer, lambda: self._bought(record))
 
-        return await self._carried_out(sent, ask, origin)
+        return ask
 
-    async def _exit(self, record: OrderRecord, facts: Facts, origin: Origin) -> OrderRecord:
+    def _exit(self, record: OrderRecord, facts: Facts) -> Ask:
         held = facts.held
-        if held is None:  # the checks deny a sell of nothing
-            raise AssertionError("an exit passed its checks with nothing held")
+        if held is None:
+            raise AssertionError("an exit was sent with nothing held")
         amount = None if risk.is_full_exit(record.amount, held) else record.amount
-        before = marks.exit_marks(held)
-        detail = _before(facts) | {"sells_before": before, "trade_tag": held.tag}
-        sent = await self._send(record, origin, {"trade_id": held.trade_id}, detail)
-        if sent.state is not State.SENT:
-            return sent
         leave = Exit(held.trade_id, amount, record.order_type, record.price)
 
-        async def ask() -> tuple[Answer, marks.Execution | None]:
+        async def ask() -> Heard:
             if (trouble := await self._moved_on(held)) is not None:
                 return trouble, None
             answer = await self.bot.exit(leave)
             if isinstance(answer, Accepted):
-                return answer, await self._sold(held, frozenset(before))
-            return answer, None
+                with contextlib.suppress(GatewayError):  # reconciliation asks again
+                    return answer, await self._sold(held)
+            return await self._doubted(answer, lambda: self._sold(held))
 
-        return await self._carried_out(sent, ask, origin)
-
-    async def _send(
-        self,
-        record: OrderRecord,
-        origin: Origin,
-        changes: Mapping[str, Any],
-        detail: Mapping[str, Any],
-    ) -> OrderRecord:
-        """Commit ``sent`` before the first byte goes out; the one place in flight is taken here."""
-        try:
-            return await self.move(record, Event.SEND, origin, changes=changes, detail=detail)
-        except PlaceTaken:
-            return await self.deny(record, origin, "bot_busy")
+        return ask
 
     async def _moved_on(self, held: Trade) -> NotSent | None:
         """Look at the trade again, now that no other exit of it can be on its way.
@@ -196,12 +156,28 @@ class Submission:
             return NotSent("position_changed")
         return None
 
-    async def _sold(self, held: Trade, before: frozenset[str]) -> marks.Execution | None:
+    async def _doubted(self, answer: Answer, look: Look) -> Heard:
+        """Look for our mark where the bot refuses what may have been done already.
+
+        A proxy before it that repeats requests hands on the second answer: "already open", of
+        the trade that the first one opened.
+        """
+        if not (isinstance(answer, Refused) and answer.code in DOUBTFUL_REFUSALS):
+            return answer, None
         try:
-            trade = await self.bot.trade(held.trade_id)
+            return answer, await look()
         except GatewayError:
-            return None  # the answer proves nothing without it; reconciliation asks again
-        return None if trade is None else marks.find_exit(trade, before)
+            return Unanswered("refusal_unproven"), None
+
+    async def _bought(self, record: OrderRecord) -> marks.Execution | None:
+        return marks.find_entry(await self.bot.open_trades(), record.tag)
+
+    async def _sold(self, held: Trade) -> marks.Execution | None:
+        trade = await self.bot.trade(held.trade_id)
+        if trade is None or trade.tag != held.tag:
+            return None
+        sold = marks.find_exits(trade, frozenset(marks.exit_marks(held)))
+        return sold[0] if sold else None
 
     async def _carried_out(self, sent: OrderRecord, ask: Ask, origin: Origin) -> OrderRecord:
         """Ask the bot once and record the outcome.
@@ -222,7 +198,7 @@ class Submission:
         except Exception as error:
             _log.exception("An order was sent and its outcome not recorded", order=sent.order_id)
             with contextlib.suppress(GatewayError, Superseded):
-                return await self.move(sent, Event.LOSE, origin, code="not_recorded")
+                return await self.ledger.move(sent, [Move(Event.LOSE, "not_recorded")], origin)
             raise answers.unknown(sent) from error
 
     async def _now(self, record: OrderRecord) -> OrderRecord:
@@ -230,49 +206,19 @@ class Submission:
 
     async def _outcome(
         self,
-        sent: OrderRecord,
+        record: OrderRecord,
         answer: Answer,
         execution: marks.Execution | None,
         origin: Origin,
     ) -> OrderRecord:
-        """Turn the bot's answer into the order's outcome."""
-        if protocol.is_final(sent.state):
-            return sent
+        """Record what the bot's answer proves, where it is news."""
+        event = protocol.heard(answer, found=execution is not None)
+        if not protocol.says_something(record.state, event):
+            return record
         if execution is not None:
-            return await self.confirm(sent, execution, origin)
-        if isinstance(answer, NotSent):
-            code = answer.code if answer.code == "position_changed" else "bot_unavailable"
-            return await self.move(
-                sent, Event.NOT_SENT, origin, code=code, detail={"cause": answer.code},
-                changes={"message": answers.denial_message(code)},
-            )  # fmt: skip
-        if isinstance(answer, Refused):
-            return await self.reject(sent, answer.code, origin)
-        if sent.state is State.UNKNOWN:
-            return sent
-        # No answer, or one that describes another trade than ours.
-        cause = answer.code if isinstance(answer, Unanswered) else "mark_missing"
-        return await self.move(sent, Event.LOSE, origin, code=cause)
-
-    async def confirm(
-        self, record: OrderRecord, execution: marks.Execution, origin: Origin
-    ) -> OrderRecord:
-        """Record that the bot has an order with our mark.
-
-        The receipt is stored with the state, for every repetition of the request.
-        """
-        changes = marks.changes(execution)
-        placed = replace(record, state=protocol.after(record.state, Event.CONFIRM), **changes)
-        changes["answer"] = answers.receipt(placed)
-        return await self.move(record, Event.CONFIRM, origin, changes=changes)
-
-    async def reject(self, record: OrderRecord, code: str, origin: Origin) -> OrderRecord:
-        """Record that the bot refused, or is proven not to have acted."""
-        changes = {"message": answers.rejection_message(code)}
-        return await self.move(record, Event.REJECT, origin, changes=changes, code=code)
-
-
-def _before(facts: Facts) -> dict[str, Any]:
-    """Return what reconciliation compares with: which run of the bot the order went to."""
-    started = facts.bot_started_at
-    return {"bot_started_at": None if started is None else started.isoformat()}
+            try:
+                confirmed = moves.confirmed(record, execution)
+                return await self.ledger.move(record, confirmed, origin)
+            except OrderClaimed:
+                event, answer = Event.LOSE, Unanswered("mark_claimed")
+        return await self.ledger.move(record, [moves.heard(event, answer)], origin)

@@ -215,7 +215,7 @@ class Settings(BaseSettings):
         if self.database_url_given is not None:
             return urls.with_driver(self.database_url_given.get_secret_value())
         if self.postgres_host is None:
-            return f"sqlite+aiosqlite:///{self.data_dir / 'gateway.sqlite'}"
+            return f"sqlite:///{self.data_dir / 'gateway.sqlite'}"
         return urls.postgres(
             self.postgres_host, self.postgres_port, self.postgres_user,
             self.postgres_password, self.postgres_db,

@@ -5,36 +5,48 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import QueuePool
 
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.storage.trouble import EngineName
 
 _ENGINES: Final[dict[str, EngineName]] = {
     "sqlite": "sqlite",
-    "sqlite+aiosqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
     "postgresql": "postgresql",
     "postgresql+psycopg": "postgresql",
 }
 _DRIVERS: Final[dict[EngineName, str]] = {
-    "sqlite": "sqlite+aiosqlite",
+    "sqlite": "sqlite+pysqlite",
     "postgresql": "postgresql+psycopg",
 }
-# Until 3.51.3 SQLite could corrupt a database in WAL mode (sqlite.org/wal.html).
-WAL_IS_SAFE: Final = sqlite3.sqlite_version_info >= (3, 51, 3)
+# The WAL-Reset Bug (sqlite.org/wal.html) corrupts a database that two connections write or
+# checkpoint at once; 3.51.3 is the first without it, and of two older lines these.
+_WAL_CORRECTED: Final = (3, 51, 3)
+_WAL_CORRECTED_IN: Final[dict[tuple[int, ...], tuple[int, ...]]] = {
+    (3, 44): (3, 44, 6),
+    (3, 50): (3, 50, 7),
+}
+
+
+def journal_mode(version: tuple[int, ...]) -> str:
+    """Return WAL where this version of SQLite keeps a database whole in it."""
+    return "WAL" if version >= _WAL_CORRECTED_IN.get(version[:2], _WAL_CORRECTED) else "TRUNCATE"
+
+
 # FULL, for a row must have reached the disk before the order leaves.
 _PRAGMAS: Final = (
-    f"journal_mode={'WAL' if WAL_IS_SAFE else 'TRUNCATE'}",
+    f"journal_mode={journal_mode(sqlite3.sqlite_version_info)}",
     "synchronous=FULL",
     "foreign_keys=ON",
 )
 WRITES: Final = "gateway_writes"  # the execution option that says how a transaction begins
 WAIT_S: Final = 5
-POOL_SIZE: Final = 10
+# SQLite has one only: in the modes without WAL a reader would block every commit.
+CONNECTIONS: Final[dict[EngineName, int]] = {"sqlite": 1, "postgresql": 10}
 # Nothing that hangs at the database may hold an order back for longer.
 _POSTGRES: Final = {
     "connect_timeout": 3,
@@ -70,34 +82,39 @@ def file_of(url: URL) -> Path:
     return Path(str(url.database)).absolute()
 
 
-def make_engine(name: EngineName, url: URL) -> AsyncEngine:
-    """Return an engine that connects when it is first used."""
+def make_engine(name: EngineName, url: URL) -> Engine:
+    """Return an engine that connects when it is first used.
+
+    It has as many connections as there are threads to use them (``CONNECTIONS``), so no
+    thread ever waits for one.
+    """
+    pool: dict[str, Any] = {
+        "poolclass": QueuePool,
+        "pool_size": CONNECTIONS[name],
+        "max_overflow": 0,
+        "pool_timeout": WAIT_S,
+    }
     if name == "sqlite":
-        return _sqlite(url)
-    return create_async_engine(
+        return _sqlite(url, pool)
+    return create_engine(
         url,
         hide_parameters=True,
         connect_args=_POSTGRES,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_SIZE,
-        pool_timeout=WAIT_S,
         pool_pre_ping=True,  # a server that was restarted costs no caller an error
+        **pool,
     )
 
 
-def _sqlite(url: URL) -> AsyncEngine:
-    """One connection only: in the modes without WAL a reader would block every commit."""
-    engine = create_async_engine(
+def _sqlite(url: URL, pool: dict[str, Any]) -> Engine:
+    engine = create_engine(
         url,
         hide_parameters=True,
-        connect_args={"timeout": WAIT_S},
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=WAIT_S,
+        # One thread after the other, which Python's driver would rather not believe.
+        connect_args={"timeout": WAIT_S, "check_same_thread": False},
+        **pool,
     )
-    event.listen(engine.sync_engine, "connect", _set_up)
-    event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
     return engine
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 # Every revision that this program knows, oldest first; the last is the one it needs.
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 REVISION: Final = REVISIONS[-1]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,6 +130,7 @@ orders = Table(
     Column("code", Text),
     Column("message", Text),
     Column("answer", Document),
+    Column("reserved_quote", Money),
     UniqueConstraint("issuer", "subject", "request_id", name="orders_request"),
     UniqueConstraint("tag", name="orders_tag"),
     CheckConstraint("kind IN ('entry', 'exit')", name="orders_kind"),
@@ -139,6 +140,8 @@ orders = Table(
     ),
     _one_in_flight("orders_one_entry_in_flight", "bot", kind="entry"),
     _one_in_flight("orders_one_exit_in_flight", "bot", "trade_id", kind="exit"),
+    # One order at the bot stands for one request; exchanges count their ids anew for each pair.
+    Index("orders_one_bot_order", "bot", "pair", "bot_order_id", unique=True),
     Index("orders_by_state", "bot", "state"),
     Index("orders_by_agent", "agent", "pair"),
     Index("orders_by_age", "created_at"),

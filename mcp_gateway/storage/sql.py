@@ -1,20 +1,30 @@
 """The SQL store: SQLite in the data folder, or PostgreSQL; one door for every statement.
 
-Importing this module costs most of a second (SQLAlchemy), so only what runs after the
-start imports it.
+Importing this module costs half a second (SQLAlchemy), so only what runs after the start
+imports it.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final, Self, TypeVar
 
 import anyio
-from sqlalchemy import select
+import anyio.to_thread
+from sqlalchemy import Connection, Engine, bindparam, func, select
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mcp_gateway.errors import StoreUnavailable
-from mcp_gateway.storage.engines import WRITES, file_of, make_engine, read_url
+from mcp_gateway.storage.engines import (
+    CONNECTIONS,
+    WAIT_S,
+    WRITES,
+    file_of,
+    make_engine,
+    read_url,
+)
 from mcp_gateway.storage.hold import Hold
 from mcp_gateway.storage.revisions import (
     Revisions,
@@ -23,17 +33,29 @@ from mcp_gateway.storage.revisions import (
     read_revisions,
     refuse_newer,
 )
-from mcp_gateway.storage.trouble import unavailable
+from mcp_gateway.storage.trouble import EngineName, crowded, unavailable
+from mcp_gateway.storage.workers import Workers
 
-__all__ = ["Revisions", "Store", "check"]
+__all__ = ["Revisions", "Store", "check", "take_turn"]
+
+T = TypeVar("T")
+_TURN: Final = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
 
 
 class Store:
-    """A database and the one way into it.
+    """A database and the one way into it: a function that is a whole transaction.
 
-    SQLite has a single connection, so transactions follow each other and no reader ever
-    blocks a commit; PostgreSQL has a pool. Whatever the engine reports becomes
-    StoreUnavailable, but for IntegrityError: the ledger reads from it what was refused.
+    It runs in a thread of the store's, so it may neither await nor touch what belongs to the
+    event loop, and what it returns has to be values: a cursor is closed by then.
+
+    SQLite has one connection and one thread. Transactions follow each other in the order
+    they came, reads and writes alike, so no reader ever blocks a commit; a reader waits for
+    the writers before it, each as long as its own statements, for a function can wait for
+    nothing else. PostgreSQL has a pool, and a thread for each connection of it. Who finds no
+    thread free within WAIT_S is refused, and nothing was begun.
+
+    Whatever the engine reports becomes StoreUnavailable, but for IntegrityError: the ledger
+    reads from it what was refused.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://…``, with or without the driver's name.
@@ -47,7 +69,7 @@ class Store:
         self.name, self._url = read_url(url)
         self._data_dir = data_dir.absolute()
         self._holds: list[Hold] = []
-        self._engine: AsyncEngine | None = None
+        self._opened: _Opened | None = None
         self._opened_inode: int | None = None
 
     async def open(self, *, migrates: bool | None = None) -> Revisions:
@@ -66,11 +88,14 @@ class Store:
         Raises:
             StoreUnavailable: ``store_held``, ``schema_outdated``, ``schema_newer``,
                 ``database_unavailable``, or ``store_unavailable`` (full disk, no right).
+            RuntimeError: it is open already.
         """
+        if self._opened is not None:
+            raise RuntimeError("the store is open")
         try:
             if self.name == "sqlite":
                 self._take_hold()
-            self._engine = make_engine(self.name, self._url)
+            self._opened = _Opened.at(self.name, self._url)
             found = await self._prepare(self.name == "sqlite" if migrates is None else migrates)
         except BaseException:
             with anyio.CancelScope(shield=True):
@@ -80,30 +105,38 @@ class Store:
         return found
 
     async def close(self) -> None:
-        """Close every connection and let the lock go; a second call does nothing."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.dispose()
-        while self._holds:
-            self._holds.pop().drop()
+        """Wait for the transactions under way, close every connection and let the lock go.
 
-    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Run one transaction that writes; it is committed when the block ends.
+        From its first moment on new transactions are refused. A second call does nothing.
+        """
+        opened, self._opened = self._opened, None
+        holds, self._holds = self._holds, []
+        try:
+            if opened is not None:
+                await opened.close()
+        finally:
+            for hold in reversed(holds):
+                hold.drop()
 
-        A connection lost at the commit leaves open whether it happened: read again.
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run one transaction that writes; it is committed when ``work`` returns.
+
+        It is undone when ``work`` raises. Once begun it is finished, even where the caller is
+        cancelled meanwhile. A connection lost at the commit leaves open whether it happened:
+        read again.
 
         Raises:
             StoreUnavailable: the engine is gone, full, read-only or too slow.
         """
-        return self._transaction(writes=True)
+        return await self._run(work, writes=True)
 
-    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    async def read(self, work: Callable[[Connection], T]) -> T:
         """Run one transaction that only reads.
 
         Raises:
             StoreUnavailable: the engine is gone or too slow.
         """
-        return self._transaction(writes=False)
+        return await self._run(work, writes=False)
 
     async def ping(self) -> None:
         """Return if the engine answers a SELECT, and SQLite's file is still the one it opened.
@@ -116,13 +149,11 @@ class Store:
                 "The database file was removed or replaced.",
                 hint="Stop the gateway, put the file back, and start again.",
             )
-        async with self.read() as connection:
-            await connection.execute(select(1))
+        await self.read(lambda connection: connection.scalar(select(1)))
 
     async def revisions(self) -> Revisions:
         """Return the schema's revision, and the one this program needs."""
-        async with self.read() as connection:
-            return await connection.run_sync(read_revisions)
+        return await self.read(read_revisions)
 
     def _take_hold(self) -> None:
         """Lock the data folder, and the database's own where that is another."""
@@ -148,26 +179,55 @@ class Store:
             return found
         if not migrates:
             raise outdated(self.name, found)
-        async with self.write() as connection:
-            await connection.run_sync(migrate)
+        await self.write(migrate)
         return found
 
-    @asynccontextmanager
-    async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
-        if self._engine is None:
+    async def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        if self._opened is None:
             raise StoreUnavailable("The store is not open.", code="database_unavailable")
+        engine, workers = self._opened.engine, self._opened.workers
         try:
-            # A driver that is cancelled midway may never let its connection go; transactions
-            # are short, and bounded by the engine's own time-outs.
-            with anyio.CancelScope(shield=True):
-                async with self._engine.connect() as connection:
-                    await connection.execution_options(**{WRITES: writes})
-                    async with connection.begin():
-                        yield connection
+            return await workers.run(partial(_transact, engine, work, writes=writes))
+        except TimeoutError:
+            raise crowded(self.name) from None
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
             raise unavailable(self.name, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The connections, and a thread for each of them."""
+
+    engine: Engine
+    workers: Workers
+
+    @classmethod
+    def at(cls, name: EngineName, url: URL) -> Self:
+        workers = Workers(CONNECTIONS[name], name=f"gateway-{name}", patience_s=WAIT_S)
+        return cls(make_engine(name, url), workers)
+
+    async def close(self) -> None:
+        await self.workers.stop()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.engine.dispose)
+
+
+def _transact(engine: Engine, work: Callable[[Connection], T], *, writes: bool) -> T:
+    with engine.connect() as connection:
+        connection.execution_options(**{WRITES: writes})
+        with connection.begin():
+            return work(connection)
+
+
+def take_turn(connection: Connection, name: str) -> None:
+    """Let no other transaction that takes the turn of this name run beside this one.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_TURN, {"name": name})
 
 
 def _inode(file: Path) -> int | None:
@@ -187,11 +247,15 @@ async def check(url: str) -> Revisions:
     name, parts = read_url(url)
     if name == "sqlite" and not file_of(parts).exists():
         return Revisions(None)  # connecting would make the file
-    engine = make_engine(name, parts)
     try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(read_revisions)
+        return await anyio.to_thread.run_sync(_look, make_engine(name, parts))
     except SQLAlchemyError as error:
         raise unavailable(name, error) from error
+
+
+def _look(engine: Engine) -> Revisions:
+    try:
+        with engine.connect() as connection:
+            return read_revisions(connection)
     finally:
-        await engine.dispose()
+        engine.dispose()

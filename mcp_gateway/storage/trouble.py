@@ -45,6 +45,12 @@ def unavailable(engine: EngineName, error: SQLAlchemyError) -> StoreUnavailable:
     return StoreUnavailable(f"{title} can't serve.")
 
 
+def crowded(engine: EngineName) -> StoreUnavailable:
+    """Return the refusal of a transaction that did not get its turn in time."""
+    _log.error("the store does not serve", engine=engine, trouble="no turn in time")
+    return StoreUnavailable(f"{TITLES[engine]} can't serve: too many transactions wait for it.")
+
+
 def is_duplicate(error: IntegrityError) -> bool:
     """Tell whether a unique index refused, rather than a check or a trigger."""
     return _state(error) in {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
@@ -54,8 +60,8 @@ def _state(error: SQLAlchemyError) -> str:
     """Return PostgreSQL's SQLSTATE or SQLite's code name, empty where no server spoke."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         return ""
-    driver = error.driver_exception
-    return str(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None) or "")
+    told = error.orig
+    return str(getattr(told, "sqlstate", None) or getattr(told, "sqlite_errorname", None) or "")
 
 
 def _never_reached(state: str) -> bool:
@@ -65,5 +71,5 @@ def _never_reached(state: str) -> bool:
 
 def _trouble(error: SQLAlchemyError) -> str:
     if isinstance(error, DBAPIError) and error.orig is not None:
-        return str(error.driver_exception)
+        return str(error.orig)
     return type(error).__name__

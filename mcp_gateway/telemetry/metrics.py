@@ -38,6 +38,11 @@ orders_total = Counter(
 orders_unresolved = Gauge(
     "mcp_gateway_orders_unresolved", "Orders whose outcome is not known.", registry=REGISTRY
 )
+orders_contradicted_total = Counter(
+    "mcp_gateway_orders_contradicted_total",
+    "Orders told as rejected that the bot turned out to hold; each waits for a person.",
+    registry=REGISTRY,
+)
 bot_requests_total = Counter(
     "mcp_gateway_bot_requests_total", "Requests to the bot, by endpoint and result.",
     ("endpoint", "result"), registry=REGISTRY,

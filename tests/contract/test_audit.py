@@ -7,11 +7,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from mcp_gateway.audit.events import AuditEvent
-from mcp_gateway.audit.log import PAUSE_S, RETRY_S, AuditLog, flush, insert_event, run_flusher
+from mcp_gateway.audit.log import PAUSE_S, RETRY_S, AuditLog, flush, insert_events, run_flusher
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.errors import StoreUnavailable
 from mcp_gateway.storage.sql import Store
@@ -78,13 +78,12 @@ async def test_rows_are_found_by_what_they_are_about(log: AuditLog) -> None:
 async def test_a_row_inside_a_transaction_goes_with_it(log: AuditLog, store: Store) -> None:
     """Both happen or neither does."""
 
-    async def undone() -> None:
-        async with store.write() as connection:
-            await insert_event(connection, refusal())
-            raise LookupError
+    def undone(connection: Connection) -> None:
+        insert_events(connection, [refusal()])
+        raise LookupError
 
     with pytest.raises(LookupError):
-        await undone()
+        await store.write(undone)
     assert await log.tail(10) == ()
 
 
@@ -140,8 +139,7 @@ async def test_the_database_keeps_the_log_append_only(
     own = {"INSERT OR REPLACE": "sqlite", "TRUNCATE": "postgresql"}
     knows = all(store.name == name for word, name in own.items() if statement.startswith(word))
     with pytest.raises(IntegrityError if knows else StoreUnavailable):
-        async with store.write() as connection:
-            await connection.execute(text(statement))
+        await store.write(lambda connection: connection.execute(text(statement)))
     assert await log.tail(10) == before
 
 

@@ -7,16 +7,10 @@ import anyio
 import httpx2
 import pytest
 
+from mcp_gateway.domain.answers import Accepted, Answer, Refused, Unanswered
 from mcp_gateway.domain.positions import Trade
-from mcp_gateway.freqtrade.client import (
-    Accepted,
-    Answer,
-    Entry,
-    Exit,
-    FreqtradeClient,
-    Refused,
-    Unanswered,
-)
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.orders import Entry, Exit
 from mcp_gateway.sandbox.bot import Sandbox
 from tests.support.bot import connect
 

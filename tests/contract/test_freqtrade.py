@@ -9,20 +9,13 @@ import httpx2
 import pytest
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.domain.answers import Accepted, Answer, Refused, Unanswered
 from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.domain.principals import Principal, admission_by_the_gate
 from mcp_gateway.errors import BotUnavailable
-from mcp_gateway.freqtrade.client import (
-    Accepted,
-    Answer,
-    Entry,
-    Exit,
-    FreqtradeClient,
-    Refused,
-    Unanswered,
-    quote_for,
-)
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.orders import Entry, Exit, quote_for
 from mcp_gateway.market.resample import resample
 from mcp_gateway.market.service import Market
 from mcp_gateway.sandbox.bot import Sandbox

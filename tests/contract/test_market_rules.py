@@ -11,8 +11,10 @@ import pytest
 
 from mcp_gateway.cli.sandboxed import _values
 from mcp_gateway.clock import Clock
+from mcp_gateway.domain.answers import Accepted, Answer, Refused
 from mcp_gateway.domain.market import MarketRules
-from mcp_gateway.freqtrade.client import Accepted, Answer, Entry, FreqtradeClient, Refused
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.orders import Entry
 from mcp_gateway.orders.policy import Policy, load_policy
 from mcp_gateway.sandbox.bot import Sandbox
 from mcp_gateway.sandbox.market import PAIRS

@@ -1,13 +1,18 @@
 """The SQL store keeps its promises on SQLite and on a real PostgreSQL alike."""
 
+import asyncio
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -17,9 +22,10 @@ from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from mcp_gateway.errors import ConfigurationError, StoreUnavailable
-from mcp_gateway.storage.engines import WAL_IS_SAFE
+from mcp_gateway.storage.engines import journal_mode
 from mcp_gateway.storage.schema import REVISION, REVISIONS, metadata
-from mcp_gateway.storage.sql import Revisions, Store, check
+from mcp_gateway.storage.sql import Revisions, Store, check, take_turn
+from mcp_gateway.storage.workers import Workers
 from tests.support.servers import Child
 from tests.support.upgrade import upgrade
 
@@ -40,14 +46,29 @@ def refused(code: str) -> Iterator[None]:
 
 
 async def _add(store: Store, detail: str = "") -> None:
-    async with store.write() as connection:
-        await connection.execute(text("CREATE TABLE IF NOT EXISTS scratch (words TEXT)"))
-        await connection.execute(text("INSERT INTO scratch VALUES (:words)"), {"words": detail})
+    def add(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS scratch (words TEXT)"))
+        connection.execute(text("INSERT INTO scratch VALUES (:words)"), {"words": detail})
+
+    await store.write(add)
 
 
 async def _count(store: Store) -> int:
-    async with store.read() as connection:
-        return int(await connection.scalar(text("SELECT count(*) FROM scratch")) or 0)
+    count = text("SELECT count(*) FROM scratch")
+    return int(await store.read(lambda connection: connection.scalar(count)) or 0)
+
+
+def _insert(connection: Connection, words: str = "") -> None:
+    connection.execute(text("INSERT INTO scratch VALUES (:words)"), {"words": words})
+
+
+async def _add_row(store: Store) -> None:
+    await store.write(_insert)
+
+
+async def _say(store: Store, statement: str) -> None:
+    """Run one statement that returns nothing."""
+    await store.write(lambda connection: connection.execute(text(statement)))
 
 
 async def test_the_engine_is_the_configured_one(store: Store, database_url: str) -> None:
@@ -56,40 +77,246 @@ async def test_the_engine_is_the_configured_one(store: Store, database_url: str)
     await store.ping()
 
 
-async def test_what_a_block_wrote_is_kept_when_it_ends(store: Store) -> None:
-    """A transaction is committed with its block."""
+async def test_what_a_function_wrote_is_kept_when_it_returns(store: Store) -> None:
+    """A transaction is committed with the end of its function."""
     await _add(store)
     assert await _count(store) == 1
 
 
-async def test_a_block_that_fails_leaves_nothing(store: Store) -> None:
+async def test_a_function_that_fails_leaves_nothing(store: Store) -> None:
     """An exception undoes the whole transaction, and passes on unchanged."""
     await _add(store)
 
-    async def fail() -> None:
-        async with store.write() as connection:
-            await connection.execute(text("INSERT INTO scratch VALUES ('no')"))
-            raise LookupError
+    def fail(connection: Connection) -> None:
+        _insert(connection)
+        raise LookupError
 
     with pytest.raises(LookupError):
-        await fail()
+        await store.write(fail)
     assert await _count(store) == 1
 
 
-async def test_a_cancelled_caller_never_cuts_a_block_in_half(store: Store) -> None:
-    """Who hangs up inside a transaction gets it whole, and the next one gets through.
+async def test_a_transaction_returns_what_its_function_returns(store: Store) -> None:
+    """Values leave the thread; the event loop's side sees no cursor."""
+    assert await store.read(lambda connection: connection.scalars(text("SELECT 7")).all()) == [7]
 
-    A driver that is cancelled midway may never let its connection go.
+
+class Midway:
+    """A transaction that stands between its two rows until it is let go."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.begun = Event()
+        self._go = Event()
+        self._fails = fails
+
+    def __call__(self, connection: Connection) -> None:
+        """Write the first row, wait, write the second."""
+        _insert(connection, "one")
+        self.begun.set()
+        assert self._go.wait(5)
+        _insert(connection, "two")
+        if self._fails:
+            raise LookupError
+
+    async def reached(self) -> None:
+        """Return once the first row is written."""
+        assert await anyio.to_thread.run_sync(self.begun.wait, 5)
+
+    def go(self) -> None:
+        """Let it go on."""
+        self._go.set()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["commits", "fails"])
+async def test_a_cancelled_caller_never_cuts_a_transaction_in_half(
+    store: Store, fails: bool
+) -> None:
+    """What has begun ends first, as a whole, and only then the cancellation goes on."""
+    await _add(store)
+    midway, went_on = Midway(fails=fails), False
+    async with anyio.create_task_group() as group:
+
+        async def call() -> None:
+            nonlocal went_on
+            try:
+                await store.write(midway)
+            finally:
+                went_on = True
+
+        group.start_soon(call)
+        await midway.reached()
+        group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.lowlevel.checkpoint()
+            assert not went_on
+            midway.go()
+    assert went_on
+    assert await _count(store) == (1 if fails else 3)
+    with anyio.fail_after(5):
+        await _add_row(store)
+
+
+async def test_a_task_cancelled_past_anyio_finishes_its_transaction_too(store: Store) -> None:
+    """A server that stops cancels its tasks natively; no scope holds that back.
+
+    The task is gone at once; its transaction ends in its thread, never mixed with the next,
+    and closing waits for it.
     """
     await _add(store)
-    for tenth_ms in range(20):
-        with anyio.move_on_after(tenth_ms / 10_000):
-            async with store.write() as connection:
-                await connection.execute(text("INSERT INTO scratch VALUES ('one')"))
-                await connection.execute(text("INSERT INTO scratch VALUES ('two')"))
+    midway = Midway()
+    task = asyncio.create_task(store.write(midway))
+    await midway.reached()
+    for _ in range(2):
+        task.cancel()
+        await anyio.lowlevel.checkpoint()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+    async with anyio.create_task_group() as group:
+        group.start_soon(_add_row, store)
+        await anyio.lowlevel.checkpoint()
+        midway.go()
+    await store.close()
+    await store.open()
+    assert await _count(store) == 4
+
+
+async def test_a_caller_cancelled_while_it_waits_begins_nothing(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """Who goes before its turn leaves no row; the one before and the one behind are kept."""
+    store = Store(sqlite_url, data_dir=tmp_path)
+    await store.open()
+    await _add(store)
+    midway = Midway()
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.write, midway)
+        await midway.reached()
+        with anyio.move_on_after(0) as waiting:
+            await _add_row(store)
+        assert waiting.cancelled_caught
+        group.start_soon(_add_row, store)
+        await anyio.lowlevel.checkpoint()
+        midway.go()
+    assert await _count(store) == 4
+    await store.close()
+
+
+class Standing:
+    """Work that stands in its thread until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = Event()
+        self.go = Event()
+
+    def __call__(self) -> bool:
+        """Return whether it was let go."""
+        self.begun.set()
+        return self.go.wait(5)
+
+    async def in_a_thread_of(self, workers: Workers) -> bool:
+        """Try until it has begun: without patience, work may come back before its thread woke."""
+        while True:
+            try:
+                return await workers.run(self)
+            except TimeoutError:
+                assert not self.begun.is_set()
+
+    async def let_go(self) -> None:
+        """Let it go, some time after it has begun."""
+        assert await anyio.to_thread.run_sync(self.begun.wait, 5)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        self.go.set()
+
+
+async def test_who_gets_no_turn_in_time_is_refused_and_begins_nothing() -> None:
+    """A queue that does not move answers, instead of holding its callers for ever."""
+    workers, first = Workers(1, name="test", patience_s=0), Standing()
+    begun: list[int] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(first.in_a_thread_of, workers)
+        assert await anyio.to_thread.run_sync(first.begun.wait, 5)
+        with pytest.raises(TimeoutError):
+            await workers.run(lambda: begun.append(1))
+        first.go.set()
+    await workers.stop()
+    assert begun == []
+
+
+async def test_work_that_outlasts_the_patience_returns_all_the_same() -> None:
+    """The bound is on the waiting: what has begun is never given up."""
+    workers, work = Workers(1, name="test", patience_s=0), Standing()
+    async with anyio.create_task_group() as group:
+        group.start_soon(work.let_go)
+        assert await work.in_a_thread_of(workers)
+    await workers.stop()
+
+
+async def test_closing_waits_for_what_runs_and_takes_nothing_new(store: Store) -> None:
+    """A lock that went before the last commit would let in a second process."""
+    await _add(store)
+    midway = Midway()
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.write, midway)
+        await midway.reached()
+        group.start_soon(store.close)
+        await anyio.lowlevel.checkpoint()
+        with refused("database_unavailable"):
+            await store.ping()
+        if store.name == "sqlite":
+            with refused("store_held"):
+                await store.open()
+        midway.go()
+    await store.open()
+    assert await _count(store) == 3
+
+
+async def test_the_event_loop_goes_on_while_a_transaction_stands(store: Store) -> None:
+    """A database that takes its time delays nobody who does not need it."""
+    await _add(store)
+    midway = Midway()
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.write, midway)
+        await midway.reached()
+        for _ in range(1000):
+            await anyio.lowlevel.checkpoint()
+        midway.go()
+    assert await _count(store) == 3
+
+
+async def test_turns_of_one_name_follow_each_other(store: Store) -> None:
+    """Who reads what others wrote before it writes must not do so beside another."""
+    await _add(store)
+    first = Midway()
+
+    def turn(connection: Connection) -> int:
+        take_turn(connection, "entries")
+        return int(connection.scalar(text("SELECT count(*) FROM scratch")) or 0)
+
+    def held(connection: Connection) -> None:
+        take_turn(connection, "entries")
+        first(connection)
+
+    seen: list[int] = []
+
+    async def second() -> None:
+        seen.append(await store.write(turn))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.write, held)
+        await first.reached()
+        group.start_soon(second)
+        if store.name == "postgresql":
+            await _until_somebody_waits(store)
+        first.go()
+    assert seen == [3]
+
+
+async def _until_somebody_waits(store: Store) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     with anyio.fail_after(5):
-        await _add(store)
-    assert (await _count(store) - 2) % 2 == 0
+        while not await store.read(lambda connection: connection.scalar(waiting)):
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_64_writers_all_get_through(store: Store) -> None:
@@ -101,28 +328,17 @@ async def test_64_writers_all_get_through(store: Store) -> None:
     assert await _count(store) == 65
 
 
-async def _add_row(store: Store) -> None:
-    async with store.write() as connection:
-        await connection.execute(text("INSERT INTO scratch VALUES ('')"))
-
-
 async def test_a_refused_row_is_left_to_the_caller(store: Store) -> None:
     """IntegrityError alone passes the door: who wrote the row knows what it means."""
+    orphan = "INSERT INTO order_history (order_id, state, at, detail) VALUES ('x', 'sent', 1, '{}')"
     with pytest.raises(IntegrityError):
-        async with store.write() as connection:
-            await connection.execute(
-                text(
-                    "INSERT INTO order_history (order_id, state, at, detail) "
-                    "VALUES ('nobody', 'sent', 1, '{}')"
-                )
-            )
+        await _say(store, orphan)
 
 
 async def test_any_other_error_of_the_engine_is_ours_at_the_door(store: Store) -> None:
     """No sentence of a database reaches a caller."""
     with refused("store_unavailable"):
-        async with store.read() as connection:
-            await connection.execute(text("SELECT nonsense FROM orders"))
+        await store.read(lambda connection: connection.scalar(text("SELECT nonsense FROM orders")))
 
 
 async def test_a_store_that_is_not_open_refuses(store: Store) -> None:
@@ -131,6 +347,13 @@ async def test_a_store_that_is_not_open_refuses(store: Store) -> None:
     await store.close()
     with refused("database_unavailable"):
         await store.ping()
+
+
+async def test_an_open_store_is_not_opened_twice(store: Store) -> None:
+    """A fault of the code, which must not cost the store that serves."""
+    with pytest.raises(RuntimeError):
+        await store.open()
+    await store.ping()
 
 
 async def test_a_closed_store_opens_again_with_its_rows(store: Store) -> None:
@@ -168,13 +391,14 @@ async def test_the_migrations_make_what_the_statements_expect(
             for table in metadata.tables
         }
 
-    async with store.read() as connection:
-        assert await connection.run_sync(differences) == []
-        migrated = await connection.run_sync(made)
-    async with store.write() as connection:
-        await connection.run_sync(_drop_everything)
-        await connection.run_sync(metadata.create_all)
-        assert await connection.run_sync(made) == migrated
+    def made_anew(connection: Connection) -> dict[str, Any]:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        return made(connection)
+
+    assert await store.read(differences) == []
+    migrated = await store.read(made)
+    assert await store.write(made_anew) == migrated
     places = [index for index in migrated["orders"]["indexes"] if "in_flight" in index[0]]
     assert [(unique, "sent" in only) for _, unique, _, only in places] == [(True, True)] * 2
 
@@ -183,10 +407,6 @@ def _index(index: Any) -> tuple[str, bool, list[str], str]:
     options = index.get("dialect_options", {})
     only = options.get("sqlite_where", options.get("postgresql_where", ""))
     return index["name"], bool(index["unique"]), index["column_names"], str(only)
-
-
-def _drop_everything(connection: Connection) -> None:
-    metadata.drop_all(connection)
 
 
 def test_the_code_names_the_newest_revision() -> None:
@@ -237,8 +457,7 @@ async def test_sqlite_is_migrated_by_the_start(sqlite_url: str, tmp_path: Path) 
 
 async def test_a_database_of_a_newer_program_is_refused(store: Store) -> None:
     """Old code on a new schema would write what it does not understand."""
-    async with store.write() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await _say(store, "UPDATE alembic_version SET version_num = '9999'")
     await store.close()
     with refused("schema_newer"):
         await store.open()
@@ -320,16 +539,48 @@ async def test_nobody_else_can_read_the_embedded_store(tmp_path: Path) -> None:
 
 
 async def test_sqlite_confirms_only_what_is_on_the_disk(sqlite_url: str, tmp_path: Path) -> None:
-    """WAL only where SQLite can't corrupt it (3.51.3), full synchronisation in every mode."""
+    """Full synchronisation in every journal mode."""
     store = Store(sqlite_url, data_dir=tmp_path)
     await store.open()
-    async with store.read() as connection:
-        said = {
-            name: await connection.scalar(text(f"PRAGMA {name}"))
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        }
-    mode = "wal" if WAL_IS_SAFE else "truncate"
+    names = ("journal_mode", "synchronous", "foreign_keys")
+    said = await store.read(lambda c: {one: c.scalar(text(f"PRAGMA {one}")) for one in names})
+    mode = journal_mode(sqlite3.sqlite_version_info).lower()
     assert said == {"journal_mode": mode, "synchronous": 2, "foreign_keys": 1}
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "mode"),
+    [
+        ((3, 40, 1), "TRUNCATE"),
+        ((3, 44, 5), "TRUNCATE"),
+        ((3, 44, 6), "WAL"),
+        ((3, 45, 0), "TRUNCATE"),
+        ((3, 50, 6), "TRUNCATE"),
+        ((3, 50, 7), "WAL"),
+        ((3, 51, 2), "TRUNCATE"),
+        ((3, 51, 3), "WAL"),
+        ((3, 53, 0), "WAL"),
+        ((4, 0, 0), "WAL"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
+)
+def test_wal_is_used_where_sqlite_can_not_corrupt_it(version: tuple[int, ...], mode: str) -> None:
+    """The WAL-Reset Bug was corrected in 3.51.3, 3.50.7 and 3.44.6 (sqlite.org/wal.html)."""
+    assert journal_mode(version) == mode
+
+
+async def test_others_may_read_the_file_while_the_gateway_runs(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """An operator's ``sqlite3`` and a backup see what is committed."""
+    store = Store(sqlite_url, data_dir=tmp_path)
+    await store.open()
+    await _add(store)
+    with closing(sqlite3.connect(f"file:{tmp_path / 'gateway.sqlite'}?mode=ro", uri=True)) as other:
+        assert other.execute("SELECT count(*) FROM scratch").fetchall() == [(1,)]
+        await _add_row(store)
+        assert other.execute("SELECT count(*) FROM scratch").fetchall() == [(2,)]
     await store.close()
 
 
@@ -347,15 +598,12 @@ async def main():
     written = 0
     try:
         for written in range(100):
-            async with store.write() as connection:
-                await connection.execute(add, {"filler": "x" * 50_000})
+            await store.write(lambda c: c.execute(add, {"filler": "x" * 50_000}))
     except StoreUnavailable as error:
         print("refused", error.code, written)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    async with store.write() as connection:
-        await connection.execute(add, {"filler": "after"})
-    async with store.read() as connection:
-        print("rows", await connection.scalar(text("SELECT count(*) FROM audit_log")))
+    await store.write(lambda c: c.execute(add, {"filler": "after"}))
+    print("rows", await store.read(lambda c: c.scalar(text("SELECT count(*) FROM audit_log"))))
     await store.close()
 asyncio.run(main())
 """
@@ -381,8 +629,7 @@ async def test_a_full_database_is_named(sqlite_url: str, tmp_path: Path) -> None
     store = Store(sqlite_url, data_dir=tmp_path)
     await store.open()
     await _add(store)
-    async with store.write() as connection:
-        await connection.execute(text("PRAGMA max_page_count = 60"))
+    await _say(store, "PRAGMA max_page_count = 60")
     with pytest.raises(StoreUnavailable) as full:
         await _add(store, detail=FILLER)
     assert (full.value.code, full.value.message) == (
@@ -397,8 +644,7 @@ async def test_a_read_only_database_still_answers_reads(sqlite_url: str, tmp_pat
     store = Store(sqlite_url, data_dir=tmp_path)
     await store.open()
     await _add(store)
-    async with store.read() as connection:
-        await connection.execute(text("PRAGMA query_only = ON"))
+    await _say(store, "PRAGMA query_only = ON")
     with pytest.raises(StoreUnavailable) as refusal:
         await _add_row(store)
     assert "read-only" in refusal.value.message
@@ -468,13 +714,12 @@ async def test_a_postgres_that_dies_inside_a_transaction_keeps_none_of_it(
     await store.open(migrates=True)
     await _add(store)
 
-    async def die_midway() -> None:
-        async with store.write() as connection:
-            await connection.execute(text("INSERT INTO scratch VALUES ('')"))
-            own_postgres.stop()
+    def die_midway(connection: Connection) -> None:
+        _insert(connection)
+        own_postgres.stop()
 
     with refused("database_unavailable"):
-        await die_midway()
+        await store.write(die_midway)
     own_postgres.start()
     assert await _count(store) == 1
     await store.close()

@@ -5,7 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from mcp_gateway.freqtrade.client import Accepted, Answer, Entry, Exit, FreqtradeClient
+from mcp_gateway.domain.answers import Accepted, Answer
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.orders import Entry, Exit
 from mcp_gateway.sandbox.bot import Sandbox
 from tests.support.bot import connect
 from tests.support.clock import ManualClock

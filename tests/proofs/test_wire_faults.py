@@ -5,14 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mcp_gateway.freqtrade.client import (
-    Answer,
-    Entry,
-    Exit,
-    FreqtradeClient,
-    Refused,
-    Unanswered,
-)
+from mcp_gateway.domain.answers import Answer, Refused, Unanswered
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.orders import Entry, Exit
 from tests.proofs.wire.__main__ import main
 from tests.proofs.wire.cases import READ_ATTEMPTS, Case, every_fault, random_cases
 from tests.proofs.wire.floor import bot_server

@@ -12,8 +12,10 @@ from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Admission, Principal, admission_by_the_gate
 from mcp_gateway.market.service import Market
+from mcp_gateway.orders.absence import Patience
 from mcp_gateway.orders.detached import detached
 from mcp_gateway.orders.facts import FactFinder
+from mcp_gateway.orders.follow import Follower
 from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.reconcile import Reconciler
 from mcp_gateway.orders.service import OrderService
@@ -21,10 +23,12 @@ from mcp_gateway.orders.submission import Submission
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.sql import Store
 from tests.support.clock import ManualClock
+from tests.support.policy import POLICY
 from tests.support.tradingbot import TradingBot
 
 BOT = "http://bot.test"
 PAIR = "BTC/USDT"
+PATIENCE = Patience(quiet_s=60.0, cycle_s=6.0)
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Desk:
     ledger: Ledger
     audit_log: AuditLog
     reconciler: Reconciler
+    follower: Follower
     orders: OrderService
 
     async def events(self) -> list[str]:
@@ -58,15 +63,16 @@ async def open_desk(
         async with detached(1.0) as work:
             ledger = Ledger(store, clock)
             market = Market(client, open_kv(None, clock), clock, 300)
-            finder = FactFinder(ledger, client, market, market, clock, BOT, "dry-run", 5.0)
+            finder = FactFinder(ledger, client, market, market, clock, BOT, "dry-run", POLICY, 5.0)
             submission = Submission(ledger, finder, client, clock)
             reconciler = Reconciler(
-                submission, ledger, client, clock, BOT, orphaned_after_s, quiet_s=60.0
+                submission, ledger, client, clock, BOT, orphaned_after_s, PATIENCE
             )
+            follower = Follower(ledger, client, clock, BOT)
             orders = OrderService(
-                ledger, submission, reconciler, work, bot_name=BOT, mode="dry-run"
+                ledger, submission, reconciler, follower, work, bot_name=BOT, mode="dry-run"
             )
-            yield Desk(bot, clock, store, ledger, AuditLog(store), reconciler, orders)
+            yield Desk(bot, clock, store, ledger, AuditLog(store), reconciler, follower, orders)
     finally:
         await client.aclose()
         await store.close()

@@ -229,7 +229,7 @@ def own_postgres() -> Iterator[Child]:
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """A new SQLite database, in the folder that ``tmp_path`` names."""
-    return f"sqlite+aiosqlite:///{tmp_path / 'gateway.sqlite'}"
+    return f"sqlite:///{tmp_path / 'gateway.sqlite'}"
 
 
 @pytest.fixture

@@ -250,7 +250,7 @@ def test_redis_is_one_url_or_its_parts(
         ({"POSTGRES_HOST": "d", "POSTGRES_PASSWORD": "p@:/ s"}, "postgresql+psycopg://bot_user:p%40%3A%2F%20s@d:5432/trading_bot"),
         ({"DATABASE_URL": "postgresql://u:p@d/x"}, "postgresql+psycopg://u:p@d/x"),
         ({"DATABASE_URL": "postgres://u:p@d/x"}, "postgresql+psycopg://u:p@d/x"),
-        ({"MCP_GATEWAY_DATA_DIR": "/data"}, "sqlite+aiosqlite:////data/gateway.sqlite"),
+        ({"MCP_GATEWAY_DATA_DIR": "/data"}, "sqlite:////data/gateway.sqlite"),
     ],
 )  # fmt: skip
 def test_the_store_is_one_url_or_its_parts(

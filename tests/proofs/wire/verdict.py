@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from mcp_gateway.domain.answers import Unanswered
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.freqtrade.client import Unanswered
 from tests.proofs.wire.cases import CANCELS, LATEST_EFFECT, LOST, Case
 from tests.proofs.wire.floor import Floor, floor
 from tests.support.desk import admission, order

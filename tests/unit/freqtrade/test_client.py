@@ -7,8 +7,9 @@ import httpx2
 import orjson
 import pytest
 
+from mcp_gateway.domain.answers import Accepted, NotSent, Refused, Unanswered
 from mcp_gateway.errors import BotError, BotRejected, BotUnavailable
-from mcp_gateway.freqtrade.client import Accepted, Entry, Exit, NotSent, Refused, Unanswered
+from mcp_gateway.freqtrade.orders import Entry, Exit
 from mcp_gateway.telemetry import metrics
 from tests.support.recorded import answer, body_of, client, client_told
 

@@ -7,15 +7,10 @@ import anyio
 import pytest
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.domain.answers import Accepted, NotSent, Unanswered
 from mcp_gateway.errors import BotUnavailable
-from mcp_gateway.freqtrade.client import (
-    Accepted,
-    Entry,
-    Exit,
-    FreqtradeClient,
-    NotSent,
-    Unanswered,
-)
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.orders import Entry, Exit
 from tests.support.rogue import Answering, Connection, head, rogue
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+from mcp_gateway.domain.answers import Refused, Unanswered
 from mcp_gateway.domain.orders import OrderType
-from mcp_gateway.freqtrade.answers import Refused, Unanswered, unaccepted
+from mcp_gateway.freqtrade.answers import unaccepted
 from mcp_gateway.freqtrade.orders import Entry, Exit, quote_for
 
 pytestmark = pytest.mark.unit

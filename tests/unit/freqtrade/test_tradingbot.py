@@ -4,15 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from mcp_gateway.freqtrade.client import (
-    Accepted,
-    Entry,
-    Exit,
-    FreqtradeClient,
-    NotSent,
-    Refused,
-    Unanswered,
-)
+from mcp_gateway.domain.answers import Accepted, NotSent, Refused, Unanswered
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.orders import Entry, Exit
 from tests.support.clock import ManualClock
 from tests.support.standin import stand_in
 from tests.support.tradingbot import TradingBot

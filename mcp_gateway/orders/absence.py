@@ -1,0 +1,43 @@
+"""When not finding an order proves that it was never carried out. Pure: times are handed in.
+
+A bot that was handed an order may work on it long after its answer was lost. It has come to
+rest when it was started anew since, or when its own time-outs have passed; and then one look
+is not enough, for an order may appear between two of its books. Two clean looks a cycle of
+the bot apart have to agree.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds.
+
+    Args:
+        quiet_s: after the first look, before a bot that was not restarted has come to rest.
+        cycle_s: between the first and the last clean look at a bot at rest.
+    """
+
+    quiet_s: float
+    cycle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Since when an order is looked for, and missed at a bot at rest (monotonic seconds)."""
+
+    since: float
+    missed_since: float | None = None
+
+
+def missed(watch: Watch, now: float, *, restarted: bool, patience: Patience) -> tuple[Watch, bool]:
+    """Note one clean look that found nothing; tell whether its absence counts now.
+
+    Args:
+        restarted: the bot says that it was started since the order was sent.
+    """
+    at_rest = restarted or now - watch.since >= patience.quiet_s
+    if not at_rest:
+        return replace(watch, missed_since=None), False
+    since = now if watch.missed_since is None else watch.missed_since
+    return replace(watch, missed_since=since), now - since >= patience.cycle_s

@@ -1,0 +1,98 @@
+"""Cancelling what still rests at the bot: asked for once, written down before, seen afterwards.
+
+The bot knows only "cancel what is open in this trade", so it is asked only while our order
+is the one thing that is. A cancel may be repeated: it can do nothing twice.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mcp_gateway.domain.answers import Accepted, NotSent, Unanswered
+from mcp_gateway.domain.orders import OrderRecord
+from mcp_gateway.domain.positions import Trade
+from mcp_gateway.errors import BotUnavailable, GatewayError, OrderNotResting
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.orders import answers, marks, protocol
+from mcp_gateway.orders.facts import FactFinder
+from mcp_gateway.orders.follow import Follower
+from mcp_gateway.orders.ledger import Ledger, Superseded
+from mcp_gateway.orders.protocol import Event
+from mcp_gateway.orders.steps import Move, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Takes resting orders back."""
+
+    ledger: Ledger
+    finder: FactFinder
+    follower: Follower
+    bot: FreqtradeClient
+
+    async def run(self, record: OrderRecord, origin: Origin) -> OrderRecord:
+        """Cancel what is left of an order, and return it as it stands then.
+
+        Raises:
+            OrderNotResting: it was never placed, is filled, or shares its trade with another.
+            OutcomeUnknown: the order itself is not known to have been placed yet.
+            BotUnavailable: the bot did not answer; cancelling again is safe.
+            Superseded: somebody else moved the order meanwhile.
+        """
+        record = await self.follower.follow(record)
+        if record.state not in protocol.RESTING:
+            return _ended(record)
+        await self._ensure_alone(record)
+        record = await self.ledger.move(record, [Move(Event.ASK_CANCEL, "cancel_asked")], origin)
+        answer = await self.bot.cancel(answers.trade_of(record))
+        self.finder.forget_positions()
+        if isinstance(answer, NotSent):
+            raise BotUnavailable("The bot cannot be reached; nothing was cancelled.")
+        record = await self._seen(record, isinstance(answer, Accepted), origin)
+        if record.state not in protocol.RESTING:
+            return record
+        if isinstance(answer, Unanswered):
+            raise BotUnavailable(
+                "The cancel was sent and the bot's answer is not known yet.",
+                code="cancel_unanswered",
+                hint="Ask get_order; cancelling again is safe.",
+            )
+        raise _not_resting(record, "The bot did not cancel it; it still rests.", "cancel_refused")
+
+    async def _ensure_alone(self, record: OrderRecord) -> None:
+        """Refuse where the bot would cancel another order of the same trade with it."""
+        trade = await self.bot.trade(answers.trade_of(record))
+        others = [] if trade is None else _open_beside(trade, record)
+        if others:
+            raise _not_resting(record, "Another order of its trade is open.", "trade_is_shared")
+
+    async def _seen(self, record: OrderRecord, done: bool, origin: Origin) -> OrderRecord:
+        """Look what the cancel did; the bot deletes an entry of which nothing was filled."""
+        with suppress(GatewayError):
+            trade = await self.bot.trade(answers.trade_of(record))
+            if done and (trade is None or marks.same_order(record, trade) is None):
+                return await self.ledger.move(record, [Move(Event.CANCEL, "cancel_asked")], origin)
+            with suppress(Superseded):
+                return await self.follower.follow(record)
+        return record
+
+
+def _open_beside(trade: Trade, record: OrderRecord) -> list[str]:
+    return [
+        order.order_id
+        for order in trade.orders
+        if order.is_open and order.order_id != record.bot_order_id
+    ]
+
+
+def _ended(record: OrderRecord) -> OrderRecord:
+    """Return an order that is cancelled already; refuse for one that can't be."""
+    if record.state in protocol.ENDED_UNFILLED:
+        return record
+    if (error := answers.refusal(record)) is not None and not protocol.is_final(record.state):
+        raise error
+    raise _not_resting(record, "There is nothing of it left to cancel.", None)
+
+
+def _not_resting(record: OrderRecord, message: str, code: str | None) -> OrderNotResting:
+    told = {"request_id": str(record.request_id), "status": answers.status(record)}
+    return OrderNotResting(message, code=code, detail=told)

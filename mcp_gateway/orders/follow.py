@@ -1,0 +1,141 @@
+"""What becomes of placed orders: fills, cancels, time-outs, and what the bot forgets.
+
+The bot is asked every few seconds while anything rests, and at once when its websocket says
+that something happened. Its answer alone is believed; the websocket only wakes, and tells
+why an entry that is gone was cancelled.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from mcp_gateway.clock import Clock
+from mcp_gateway.domain.orders import OrderRecord, State
+from mcp_gateway.domain.positions import Trade
+from mcp_gateway.errors import GatewayError
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.orders import marks, protocol
+from mcp_gateway.orders.ledger import Ledger, Superseded
+from mcp_gateway.orders.protocol import Due, Event
+from mcp_gateway.orders.steps import Move, Origin
+from mcp_gateway.telemetry import logs, metrics
+
+INTERVAL_S: Final = 5.0  # the bot's own loop
+CANCELS_KEPT: Final = 1000
+ORIGIN: Final = Origin("gateway", "follow")
+_log = logs.get(__name__)
+
+
+@dataclass(slots=True)
+class Follower:
+    """Keeps the ledger true after an order was placed."""
+
+    ledger: Ledger
+    bot: FreqtradeClient
+    clock: Clock
+    bot_name: str
+    _cancelled: dict[str, str] = field(default_factory=dict)
+    _woken: anyio.Event = field(default_factory=anyio.Event)
+
+    async def run(self) -> None:
+        """Look until cancelled; a bot or a store that is down is asked again."""
+        while True:
+            try:
+                await self.look()
+            except GatewayError as error:
+                _log.warning("Following waits", code=error.code)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        async with anyio.create_task_group() as group:
+
+            async def woken() -> None:
+                await self._woken.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(woken)
+            await self.clock.sleep(INTERVAL_S)
+            group.cancel_scope.cancel()
+        self._woken = anyio.Event()
+
+    def wake(self) -> None:
+        """Look again at once."""
+        self._woken.set()
+
+    def note_cancel(self, tag: str, reason: str) -> None:
+        """Remember that the bot told of an entry's cancel, and why, before it forgets the entry."""
+        while len(self._cancelled) >= CANCELS_KEPT:
+            self._cancelled.pop(next(iter(self._cancelled)))
+        self._cancelled[tag] = reason
+
+    async def look(self) -> None:
+        """Ask the bot once what has become of every resting order, and whether it holds a surprise.
+
+        Raises:
+            GatewayError: the bot or the store does not answer; what was found is written.
+        """
+        resting = await self.ledger.in_states(self.bot_name, protocol.RESTING)
+        trades = await self.bot.open_trades()
+        await self._contradictions(trades)
+        open_trades = {trade.trade_id: trade for trade in trades}
+        for record in resting:
+            with suppress(Superseded):  # somebody else wrote it down
+                await self.follow(record, open_trades)
+
+    async def follow(
+        self, record: OrderRecord, known: Mapping[int, Trade] | None = None
+    ) -> OrderRecord:
+        """Append what has become of one placed order since.
+
+        Args:
+            known: trades that the bot told just now; another is asked for.
+
+        Raises:
+            BotUnavailable: the bot does not answer; nothing was concluded.
+            Superseded: somebody else wrote it down.
+        """
+        if protocol.due(record.state) is not Due.FOLLOW or record.trade_id is None:
+            return record
+        trade = (known or {}).get(record.trade_id) or await self.bot.trade(record.trade_id)
+        order = None if trade is None else marks.same_order(record, trade)
+        if trade is None or order is None:
+            gone = await self._gone(record, trade)
+            return await self.ledger.move(record, [gone], ORIGIN)
+        event = protocol.seen(order, record.filled_amount)
+        if event is None:
+            return record
+        changes = marks.changes(marks.execution(trade, order))
+        return await self.ledger.move(record, [Move(event, changes=changes)], ORIGIN)
+
+    async def _gone(self, record: OrderRecord, trade: Trade | None) -> Move:
+        """Return what it means that the bot shows the order no more.
+
+        It deletes an entry that was cancelled unfilled, trade and all, and only its event told
+        why. From a trade that stays it hides an order that was cancelled unfilled.
+        """
+        if (reason := self._cancelled.pop(record.tag, None)) is not None:
+            return Move(Event.CANCEL, reason)
+        if trade is not None and trade.tag == await self._tag_of_trade(record):
+            return Move(Event.CANCEL, "cancelled_at_bot")
+        return Move(Event.VANISH)  # ids of deleted trades are given out again
+
+    async def _tag_of_trade(self, record: OrderRecord) -> str | None:
+        if record.side == "buy":
+            return record.tag
+        history = await self.ledger.history(record.order_id)
+        return next((s.detail.get("trade_tag") for s in history if s.state is State.SENT), None)
+
+    async def _contradictions(self, trades: tuple[Trade, ...]) -> None:
+        """Find entries that were believed never executed and that the bot holds after all."""
+        tags = {trade.tag for trade in trades if marks.is_ours(trade.tag)}
+        for record in await self.ledger.by_tags({tag for tag in tags if tag}):
+            if record.state is not State.REJECTED:
+                continue
+            _log.error("The bot holds an order that was told as rejected", order=record.order_id)
+            metrics.orders_contradicted_total.inc()
+            late = Move(Event.CONTRADICT, "executed_late", changes={"message": None})
+            with suppress(Superseded):
+                await self.ledger.move(record, [late], ORIGIN)

@@ -1,0 +1,84 @@
+"""What is written down with each event of an order's life: codes, words, numbers. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from mcp_gateway.domain.answers import Answer, NotSent, Refused, Unanswered
+from mcp_gateway.domain.orders import OrderRecord
+from mcp_gateway.freqtrade.orders import quote_for
+from mcp_gateway.orders import answers, marks, protocol, risk
+from mcp_gateway.orders.protocol import Event
+from mcp_gateway.orders.risk import Facts
+from mcp_gateway.orders.steps import Move
+
+
+def sending(record: OrderRecord, facts: Facts, verdict: risk.Verdict) -> list[Move]:
+    """Return the moves of an order that passed: what it sets aside, and what it is sent with."""
+    started = facts.bot_started_at
+    # Reconciliation compares with it: which run of the bot the order went to.
+    detail: dict[str, Any] = {"bot_started_at": None if started is None else started.isoformat()}
+    if record.side == "buy":
+        price = record.price or (facts.price.value if facts.price else None)
+        if price is None or verdict.cost is None or verdict.fee is None:
+            raise AssertionError("an entry passed its checks without a price")
+        quote = quote_for(record.amount, price, facts.market.lot_step)
+        reserve = Move(Event.RESERVE, changes={"reserved_quote": verdict.cost + verdict.fee})
+        return [reserve, Move(Event.SEND, detail=detail, changes={"quote_sent": quote})]
+    if facts.held is None:
+        raise AssertionError("an exit passed its checks with nothing held")
+    detail |= {"sells_before": marks.exit_marks(facts.held), "trade_tag": facts.held.tag}
+    sent = Move(Event.SEND, detail=detail, changes={"trade_id": facts.held.trade_id})
+    return [Move(Event.RESERVE), sent]
+
+
+def denied_by(verdict: risk.Verdict) -> Move:
+    """Return the move of an order that a rule of ours denies."""
+    first = verdict.failed[0]
+    failed = [{"rule": c.rule, "limit": c.limit, "value": c.value} for c in verdict.failed]
+    changes = {"message": first.message, "answer": failed[0]}
+    return Move(Event.DENY, first.rule, {"failed": failed}, changes)
+
+
+def denied(event: Event, code: str, detail: Mapping[str, Any]) -> Move:
+    """Return the move of an order that was never sent."""
+    return Move(event, code, detail, {"message": answers.denial_message(code)})
+
+
+def heard(event: Event, answer: Answer) -> Move:
+    """Return the move for an answer in which our mark was not found."""
+    if isinstance(answer, NotSent):
+        code = answer.code if answer.code == "position_changed" else "bot_unavailable"
+        return denied(event, code, {"cause": answer.code})
+    if isinstance(answer, Refused):
+        message = answers.rejection_message(answer.code)
+        return Move(event, answer.code, changes={"message": message})
+    # No answer, or one that describes another trade than ours.
+    return Move(event, answer.code if isinstance(answer, Unanswered) else "mark_missing")
+
+
+def confirmed(
+    record: OrderRecord, execution: marks.Execution, event: Event = Event.CONFIRM
+) -> list[Move]:
+    """Return the moves of an order that the bot has, and whether it is filled already.
+
+    The receipt is stored with the state, for every repetition of the request.
+    """
+    changes = marks.changes(execution)
+    placed = replace(record, state=protocol.after(record.state, event), **changes)
+    changes["answer"] = answers.receipt(placed)
+    placing = [Move(event, changes=changes)]
+    return [*placing, Move(Event.FILL)] if execution.is_complete else placing
+
+
+def interrupted(record: OrderRecord) -> Move:
+    """Return the move of an order that nobody carries any more."""
+    unsent = record.state in protocol.UNSENT
+    changes = {"message": answers.denial_message("interrupted")} if unsent else {}
+    return Move(Event.INTERRUPT, "interrupted", changes=changes)
+
+
+def never_executed() -> Move:
+    """Return the move of an order whose absence counts."""
+    message = answers.rejection_message("not_executed")
+    return Move(Event.MISS, "not_executed", changes={"message": message})

@@ -1,0 +1,159 @@
+"""The ledger's statements, each within a transaction that somebody else holds.
+
+Here the database refuses: a state that somebody else has moved on, a second order in flight,
+one order at the bot for two requests.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from mcp_gateway.audit.log import insert_events
+from mcp_gateway.domain.orders import OrderRecord, State
+from mcp_gateway.orders import protocol
+from mcp_gateway.orders.risk import Standing
+from mcp_gateway.orders.steps import Step
+from mcp_gateway.storage.schema import order_history, orders
+from mcp_gateway.storage.trouble import is_duplicate
+
+# What the bot tells later; the order itself, its owner and its key never change.
+CHANGEABLE: Final = frozenset({
+    "state", "code", "updated_at", "sent_at", "reserved_quote", "quote_sent", "trade_id",
+    "bot_order_id", "actual_amount", "filled_amount", "average_price", "fee", "message", "answer",
+})  # fmt: skip
+_FIELDS: Final = tuple(field.name for field in fields(OrderRecord))
+_FIND: Final = select(orders).where(
+    orders.c.issuer == bindparam("issuer"),
+    orders.c.subject == bindparam("subject"),
+    orders.c.request_id == bindparam("request_id"),
+)
+_ADD_STEP: Final = insert(order_history).returning(order_history.c.id)
+
+
+class Superseded(Exception):
+    """The order is no longer as it was known: somebody else moved it."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} was moved on meanwhile")
+        self.order_id = order_id
+
+
+class PlaceTaken(Exception):
+    """Another entry of this bot, or another exit of this trade, is in flight."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} has to wait for the one in flight")
+        self.order_id = order_id
+
+
+class OrderClaimed(Exception):
+    """The bot's order, for which this one was taken, stands for another request already."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__(f"order {order_id} was taken for another's")
+        self.order_id = order_id
+
+
+def apply(connection: Connection, record: OrderRecord, steps: Sequence[Step]) -> None:
+    """Write where the steps lead, if the order still is where they begin."""
+    moved = steps[-1].record
+    step = (
+        update(orders)
+        .where(
+            orders.c.order_id == record.order_id,
+            orders.c.state == record.state.value,
+            orders.c.updated_at == record.updated_at,
+        )
+        .values(_changes(record, moved))
+    )
+    try:
+        written = connection.execute(step)
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
+        taken = PlaceTaken if moved.state in protocol.IN_FLIGHT else OrderClaimed
+        raise taken(record.order_id) from error
+    if not written.rowcount:
+        raise Superseded(record.order_id)
+    note(connection, steps)
+
+
+def _changes(before: OrderRecord, behind: OrderRecord) -> dict[str, Any]:
+    changed = {name for name in _FIELDS if getattr(before, name) != getattr(behind, name)}
+    if fixed := changed - CHANGEABLE:
+        raise ValueError(f"these never change: {', '.join(sorted(fixed))}")
+    # Written always: the next one to move the order compares it.
+    return {name: getattr(behind, name) for name in (*changed, "state", "updated_at")}
+
+
+def standing(connection: Connection, record: OrderRecord, seen: int) -> Standing:
+    """Add up what other entries of the bot have set aside.
+
+    One that was placed since ``seen`` counts too: the bot's word on its wallet and slots may
+    be older.
+    """
+    settled_since = select(order_history.c.order_id).where(
+        order_history.c.id > seen, order_history.c.state == State.PLACED.value
+    )
+    counts: ColumnElement[bool] = and_(
+        orders.c.kind == "entry",
+        or_(
+            orders.c.state.in_([state.value for state in protocol.RESERVING]),
+            orders.c.order_id.in_(settled_since),
+        ),
+    )
+    query = select(orders).where(
+        orders.c.bot == record.bot,
+        orders.c.order_id != record.order_id,
+        or_(counts, orders.c.state == State.NEEDS_REVIEW.value),
+    )
+    others = [read(row) for row in connection.execute(query)]
+    return Standing.of(record, others)
+
+
+def note(connection: Connection, steps: Sequence[Step]) -> int:
+    """Add the steps to the history and to the audit log; return how far the history goes then."""
+    seen = 0
+    for step in steps:
+        noted = connection.execute(
+            _ADD_STEP,
+            {
+                "order_id": step.record.order_id,
+                "state": step.record.state.value,
+                "at": step.record.updated_at,
+                "code": step.record.code,
+                "detail": dict(step.detail),
+            },
+        )
+        seen = noted.scalar_one()
+    insert_events(
+        connection, [replace(step.audit, order_id=step.record.order_id) for step in steps]
+    )
+    return seen
+
+
+def find(connection: Connection, issuer: str, subject: str, request_id: UUID) -> OrderRecord | None:
+    key = {"issuer": issuer, "subject": subject, "request_id": str(request_id)}
+    row = connection.execute(_FIND, key).one_or_none()
+    return None if row is None else read(row)
+
+
+def values_of(record: OrderRecord) -> dict[str, Any]:
+    """Return the columns of a new order."""
+    values = {name: getattr(record, name) for name in _FIELDS}
+    return values | {
+        "request_id": str(record.request_id),
+        "state": record.state.value,
+        "kind": "entry" if record.side == "buy" else "exit",
+    }
+
+
+def read(row: Row[Any]) -> OrderRecord:
+    """Return the order that a row holds."""
+    values = {name: row._mapping[name] for name in _FIELDS}  # noqa: SLF001 - public, says SQLAlchemy
+    values |= {"request_id": UUID(row.request_id), "state": State(row.state)}
+    return OrderRecord(**values)

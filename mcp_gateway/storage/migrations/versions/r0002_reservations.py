@@ -1,0 +1,13 @@
+"""What an entry sets aside, and one request for each order at the bot."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add the column and the index; both engines let NULLs repeat in a unique index."""
+    op.add_column("orders", sa.Column("reserved_quote", sa.Text))
+    op.create_index("orders_one_bot_order", "orders", ["bot", "pair", "bot_order_id"], unique=True)

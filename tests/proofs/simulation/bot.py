@@ -1,0 +1,176 @@
+"""A bot as Freqtrade is one: it races, it loses answers, and it acts late."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+
+from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Refused, Unanswered
+from mcp_gateway.domain.positions import BotHealth, Trade, TradeOrder
+from mcp_gateway.errors import BotUnavailable
+from mcp_gateway.freqtrade.orders import EXIT_TAG, Entry, Exit
+from tests.proofs.simulation.engine import START, Scheduler, VirtualClock, pause, step
+from tests.proofs.simulation.tape import Tape
+
+PRICE: Final = Decimal(100)
+FEE_RATE: Final = Decimal("0.001")
+STEP: Final = Decimal("0.001")
+SLOTS: Final = 2
+WALLET: Final = Decimal(1000)
+LATEST_EFFECT_S: Final = 200.0  # the bot's own time-outs end before absence may count
+(
+    DONE, LOST_REQUEST, LOST_ANSWER, LATE, REFUSED, NOT_SENT, OTHERS_TRADE, FAILED_DONE, VERY_LATE,
+) = range(9)  # fmt: skip
+WAYS: Final = 9
+
+
+class Effect:
+    """One order that the bot carried out, and for which of ours it was."""
+
+    __slots__ = ("bot_order_id", "order_id", "was_sent")
+
+    def __init__(self, order_id: str | None, bot_order_id: str, was_sent: bool) -> None:
+        self.order_id = order_id
+        self.bot_order_id = bot_order_id
+        self.was_sent = was_sent
+
+
+class SimulatedBot:
+    """Trades at one price, in memory; the tape decides what reaches it and what comes back."""
+
+    def __init__(self, tape: Tape, clock: VirtualClock, scheduler: Scheduler) -> None:
+        self._tape = tape
+        self._clock = clock
+        self._scheduler = scheduler
+        self.run = 1
+        self.effects: list[Effect] = []
+        self.trades: dict[int, Trade] = {}
+        self.wallet = WALLET
+        self.is_sent = lambda _order_id: True
+        self._numbers = 0
+        self.most_open = 0
+        self.pending = 0
+
+    def restart(self) -> None:
+        """Come up anew: what was being worked on is gone."""
+        self.run += 1
+
+    async def health(self) -> BotHealth:
+        await self._read()
+        return BotHealth(None, START + timedelta(seconds=self.run))
+
+    async def open_trades(self) -> tuple[Trade, ...]:
+        await self._read()
+        return tuple(trade for trade in self.trades.values() if trade.is_open)
+
+    async def recent_trades(self, limit: int) -> tuple[Trade, ...]:
+        await self._read()
+        closed = [trade for trade in self.trades.values() if not trade.is_open]
+        return tuple(reversed(closed[-limit:]))
+
+    async def trade(self, trade_id: int) -> Trade | None:
+        await self._read()
+        return self.trades.get(trade_id)
+
+    async def enter(self, entry: Entry) -> Answer:
+        task = self._scheduler.now_running
+        order_id = None if task is None else task.order_id
+        return await self._order(lambda: self._enter(entry, order_id))
+
+    async def exit(self, leave: Exit) -> Answer:
+        task = self._scheduler.now_running
+        order_id = None if task is None else task.order_id
+        return await self._order(lambda: self._exit(leave, order_id))
+
+    async def _read(self) -> None:
+        await step()
+        if self._tape.choose("read", 2):
+            raise BotUnavailable("down", code="bot_unreachable")
+
+    async def _order(self, act) -> Answer:  # type: ignore[no-untyped-def] # a closure of this module
+        await step()
+        way = self._tape.choose("order", WAYS)
+        if way == NOT_SENT:
+            return NotSent("bot_unreachable")
+        if way == REFUSED:
+            return Refused("entry_refused")
+        if way in {LATE, VERY_LATE}:
+            self._later(act, 5.0 if way == LATE else LATEST_EFFECT_S)
+        elif way != LOST_REQUEST:
+            answer = act()
+            await step()
+            if way == DONE:
+                return answer
+            if way == OTHERS_TRADE:
+                return Accepted(_others())
+        else:
+            await step()
+        return Unanswered("bot_failed" if way == FAILED_DONE else "connection_lost")
+
+    def _later(self, act, after_s: float) -> None:  # type: ignore[no-untyped-def] # as above
+        run = self.run
+        self.pending += 1
+
+        async def effect() -> None:
+            await pause(after_s)
+            self.pending -= 1
+            if self.run == run:
+                act()
+
+        self._scheduler.start(-1, effect())
+
+    def _enter(self, entry: Entry, order_id: str | None) -> Answer:
+        held = [trade for trade in self.trades.values() if trade.is_open]
+        if any(trade.pair == entry.pair for trade in held):
+            return Refused("position_exists")
+        if len(held) >= SLOTS:
+            return Refused("no_free_slot")
+        amount = entry.quote / PRICE // STEP * STEP
+        cost = amount * PRICE * (1 + FEE_RATE)
+        number = self._number()
+        order = _order_of("buy", number, entry.tag, amount)
+        trade = Trade(
+            number, entry.pair, True, False, entry.tag, amount, PRICE, PRICE, FEE_RATE, STEP,
+            None, (order,),
+        )  # fmt: skip
+        self.trades[number] = trade
+        self.wallet -= cost
+        self.most_open = max(self.most_open, len(held) + 1)
+        self._note(order_id, order)
+        return Accepted(trade)
+
+    def _exit(self, leave: Exit, order_id: str | None) -> Answer:
+        trade = self.trades.get(leave.trade_id)
+        if trade is None or not trade.is_open:
+            return Refused("trade_not_open")
+        amount = trade.amount if leave.amount is None else min(leave.amount, trade.amount)
+        order = _order_of("sell", self._number(), EXIT_TAG, amount)
+        left = trade.amount - amount
+        self.trades[trade.trade_id] = replace(
+            trade, amount=left, is_open=left > 0, orders=(*trade.orders, order)
+        )
+        self.wallet += amount * PRICE * (1 - FEE_RATE)
+        self._note(order_id, order)
+        return Accepted(None)
+
+    def _note(self, order_id: str | None, order: TradeOrder) -> None:
+        was_sent = order_id is not None and self.is_sent(order_id)
+        self.effects.append(Effect(order_id, order.order_id, was_sent))
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+
+def _order_of(side, number: int, tag: str, amount: Decimal) -> TradeOrder:  # type: ignore[no-untyped-def] # a literal
+    return TradeOrder(
+        f"b{number}", tag, side, "market", "closed", False, amount, amount, PRICE, PRICE, None
+    )
+
+
+def _others() -> Trade:
+    order = _order_of("buy", 10_000, "strategy", Decimal(1))
+    return Trade(
+        10_000, "XRP/USDT", True, False, "strategy", Decimal(1), PRICE, PRICE, FEE_RATE, STEP,
+        None, (order,),
+    )  # fmt: skip

@@ -1,0 +1,129 @@
+"""Which worlds are run: every one near the ordinary course, and random ones far from it."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+import structlog
+
+from tests.proofs.simulation.tape import Tape
+from tests.proofs.simulation.world import Wish, World
+
+BTC, ETH, XRP = "BTC/USDT", "ETH/USDT", "XRP/USDT"
+MOST_SHOWN = 5
+CLOSES = 0.6  # how often a later wish sells what the one before it bought
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Who wants what, through how many gateway processes on one ledger."""
+
+    wishes: tuple[Wish, ...]
+    processes: int = 1
+    exhaustible: bool = True
+
+
+@dataclass(slots=True)
+class Found:
+    """What a number of worlds came to."""
+
+    worlds: int = 0
+    crashes: int = 0
+    effects: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def tell(self, title: str, started: float) -> bool:
+        """Print one line, and the first broken worlds; tell whether there is any."""
+        seconds = time.perf_counter() - started
+        sys.stdout.write(
+            f"{title}: {self.worlds} worlds, {self.crashes} crashes, {self.effects} effects, "
+            f"{len(self.broken)} violations, {self.worlds / seconds:.0f} worlds/s\n"
+        )
+        for line in self.broken[:MOST_SHOWN]:
+            sys.stdout.write(f"  {line}\n")
+        sys.stdout.flush()
+        return bool(self.broken)
+
+
+SCENARIOS = {
+    "one order": Scenario((Wish("a", 1, BTC, "buy", "1"),)),
+    "twins": Scenario((Wish("a", 1, BTC, "buy", "1", twins=2),)),
+    "two agents, one pair": Scenario(
+        (Wish("a", 1, BTC, "buy", "1"), Wish("b", 2, BTC, "buy", "1")), exhaustible=False
+    ),
+    "two gateways, one pair": Scenario(
+        (Wish("a", 1, BTC, "buy", "1"), Wish("b", 2, BTC, "buy", "1")), processes=2,
+        exhaustible=False,
+    ),
+    "in and out": Scenario(
+        (Wish("a", 1, BTC, "buy", "1"), Wish("a", 2, BTC, "sell", "1")), exhaustible=False
+    ),
+}  # fmt: skip
+
+
+def silence() -> None:
+    """Keep the log of worlds in trouble off the terminal: what counts is what they came to."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def live(scenario: Scenario, tape: Tape, found: Found) -> World:
+    """Run one world and note what it came to."""
+    world = World(tape, scenario.wishes, scenario.processes)
+    violations = world.run()
+    found.worlds += 1
+    found.crashes += world.crashes
+    found.effects += len(world.bot.effects)
+    if violations:
+        found.broken.append(f"{'; '.join(violations)} | {' '.join(tape.deviations())}")
+    return world
+
+
+def exhaust(scenario: Scenario, deviations: int, most: int | None = None) -> Found:
+    """Run every world of a scenario that leaves the ordinary course at most that often."""
+    found = Found()
+    front: list[tuple[tuple[int, ...], int]] = [((), 0)]
+    while front and (most is None or found.worlds < most):
+        played, used = front.pop()
+        tape = Tape(played)
+        live(scenario, tape, found)
+        if used == deviations:
+            continue
+        for place in range(len(played), len(tape.choices)):
+            before = tuple(tape.choices[:place])
+            front += [((*before, other), used + 1) for other in range(1, tape.widths[place])]
+    return found
+
+
+def wander(seeds: Iterable[int]) -> Found:
+    """Run one random world for each seed: who wants what is drawn too."""
+    found = Found()
+    for seed in seeds:
+        random = Random(seed)
+        scenario = _drawn(random)
+        rate = random.choice((0.02, 0.05, 0.15, 0.3))
+        before = len(found.broken)
+        live(scenario, Tape(seed=seed, rate=rate), found)
+        if len(found.broken) > before:
+            found.broken[-1] = f"seed {seed}: {found.broken[-1]}"
+    return found
+
+
+def _drawn(random: Random) -> Scenario:
+    """Draw up to two agents with up to three wishes each, one after the other."""
+    wishes: list[Wish] = []
+    for agent in ("a", "b")[: random.randint(1, 2)]:
+        for _ in range(random.choice((1, 1, 2, 3))):
+            before = [wish for wish in wishes if wish.agent == agent]
+            wishes.append(_wish(random, agent, len(wishes) + 1, before))
+    return Scenario(tuple(wishes), processes=random.choice((1, 1, 2)), exhaustible=False)
+
+
+def _wish(random: Random, agent: str, number: int, before: list[Wish]) -> Wish:
+    twins = random.choice((1, 1, 1, 2))
+    if before and random.random() < CLOSES:
+        return Wish(agent, number, before[-1].pair, "sell", random.choice(("1", "0.5")), twins)
+    pair = random.choice((BTC, BTC, ETH, XRP))
+    return Wish(agent, number, pair, "buy", random.choice(("1", "1", "4")), twins)

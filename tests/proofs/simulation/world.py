@@ -1,0 +1,313 @@
+"""One world: agents, gateway processes, a ledger and a bot, and what must hold at its end."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final, cast
+from uuid import UUID
+
+from mcp_gateway.domain.market import MarketRules
+from mcp_gateway.domain.orders import OrderRecord, OrderRequest, Side, State
+from mcp_gateway.domain.positions import Balance, BotState
+from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
+from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.orders import marks, protocol
+from mcp_gateway.orders.absence import Patience
+from mcp_gateway.orders.facts import Asked, FactFinder
+from mcp_gateway.orders.ledger import Ledger
+from mcp_gateway.orders.reconcile import Reconciler
+from mcp_gateway.orders.risk import Facts, Price
+from mcp_gateway.orders.rows import Superseded
+from mcp_gateway.orders.steps import Origin, audit_event
+from mcp_gateway.orders.submission import Submission
+from tests.proofs.simulation.bot import FEE_RATE, PRICE, SLOTS, STEP, WALLET, SimulatedBot
+from tests.proofs.simulation.engine import Scheduler, VirtualClock, pause
+from tests.proofs.simulation.ledger import SimulatedLedger
+from tests.proofs.simulation.tape import Tape
+
+BOT: Final = "bot"
+PATIENCE: Final = Patience(quiet_s=300.0, cycle_s=6.0)
+ORPHANED_AFTER_S: Final = 60.0  # beyond the longest that a living process leaves a row alone
+LOOK_S: Final = 7.0
+ASK_AGAIN_S: Final = 25.0
+ROUND_S: Final = 20.0
+ORIGIN: Final = Origin("http", "call")
+STORMY_ROUNDS: Final = 6
+CALM_S: Final = 2000.0
+STATE: Final = BotState("dry-run", "running", True, "USDT", "5m", SLOTS, True, "bot", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One order that an agent wants, sent until it knows what became of it."""
+
+    agent: str
+    number: int
+    pair: str
+    side: Side
+    amount: str
+    twins: int = 1
+
+
+@dataclass(slots=True)
+class SimulatedFinder:
+    """Tells what the simulated bot says, as the real finder would."""
+
+    bot: SimulatedBot
+    ledger: SimulatedLedger
+
+    async def facts(self, asked: Asked, seen: int) -> Facts:
+        trades = await self.bot.open_trades()
+        free = self.bot.wallet
+        health = await self.bot.health()
+        own = {
+            entry.tag
+            for entry in await self.ledger.by_tags({trade.tag for trade in trades if trade.tag})
+            if entry.agent == asked.agent
+        }
+        return Facts(
+            declared_mode="dry-run", bot=STATE, open_trades=trades,
+            pair_is_held=any(trade.pair == asked.pair for trade in trades),
+            bot_started_at=health.started_at, pairs=(asked.pair,),
+            price=Price(PRICE, 0.0, 300), balance=Balance("USDT", WALLET * 10, free, True),
+            held=next((t for t in trades if t.tag in own and t.pair == asked.pair), None),
+            fee_rate=FEE_RATE, market=MarketRules(STEP, Decimal(5)), seen=seen,
+        )  # fmt: skip
+
+    def forget_positions(self) -> None:
+        """Nobody reads here."""
+
+
+@dataclass(slots=True)
+class Process:
+    """One life of one gateway process: what it carries dies with it."""
+
+    number: int
+    submission: Submission
+    reconciler: Reconciler
+    recovered: bool = False
+
+
+@dataclass(slots=True)
+class Told:
+    """Every answer that a caller got for one key, in order: outcome word and bot order."""
+
+    words: list[str] = field(default_factory=list)
+    over: bool = False
+
+    def final(self) -> list[str]:
+        return [word for word in self.words if word != "unknown"]
+
+
+class World:
+    """Runs wishes through processes that crash, over a tape; then looks at what came of it."""
+
+    def __init__(self, tape: Tape, wishes: tuple[Wish, ...], processes: int = 1) -> None:
+        self.tape = tape
+        self.clock = VirtualClock()
+        self.scheduler = Scheduler(tape, self.clock)
+        self.ledger = SimulatedLedger(self.clock, tape)
+        self.bot = SimulatedBot(tape, self.clock, self.scheduler)
+        self.bot.is_sent = self._is_sent
+        self.wishes = wishes
+        self.told: dict[Wish, Told] = {wish: Told() for wish in wishes}
+        self.crashes = 0
+        self.pursuing: set[tuple[Wish, int]] = set()
+        self._tags = 0
+        self._embedded = processes == 1
+        self.processes = {number: self._born(number) for number in range(processes)}
+
+    def run(self) -> list[str]:
+        """Live through the storm and the calm behind it; return what was broken."""
+        for agent in dict.fromkeys(wish.agent for wish in self.wishes):
+            self._go_on(agent)
+        for _ in range(STORMY_ROUNDS):
+            self._advance(ROUND_S)
+            if self._over():
+                break
+            if self.tape.choose("bot", 3) == 1:
+                self.bot.restart()
+            jump = self.tape.choose("clock", 3)
+            self.clock.wall_ahead += (0, 3600, -3600)[jump]
+        self.tape.healed = True
+        ends_at = self.clock.elapsed + CALM_S
+        while not self._over() and self.clock.elapsed < ends_at:
+            self._advance(ROUND_S)
+        return self._violations()
+
+    def _over(self) -> bool:
+        """Tell whether nothing more can happen: all told, all settled, no effect on its way."""
+        return not (self.pursuing or self.bot.pending or self._unsettled())
+
+    def _advance(self, seconds: float) -> None:
+        until = self.clock.elapsed + seconds
+        while True:
+            self.scheduler.run_for(until - self.clock.elapsed)
+            if not self.scheduler.crashed:
+                return
+            for number in self.scheduler.crashed:
+                self._reborn(number)
+            self.scheduler.crashed.clear()
+
+    def _reborn(self, number: int) -> None:
+        self.crashes += 1
+        self.processes[number] = self._born(number)
+        self.pursuing = {one for one in self.pursuing if self._home(one[0].agent) != number}
+        for agent in dict.fromkeys(wish.agent for wish in self.wishes):
+            if self._home(agent) == number:
+                self._go_on(agent)
+
+    def _born(self, number: int) -> Process:
+        finder = cast(FactFinder, SimulatedFinder(self.bot, self.ledger))
+        ledger, bot = cast(Ledger, self.ledger), cast(FreqtradeClient, self.bot)
+        submission = Submission(ledger, finder, bot, self.clock)
+        orphaned_after_s = 0.0 if self._embedded else ORPHANED_AFTER_S
+        reconciler = Reconciler(
+            submission, ledger, bot, self.clock, BOT, orphaned_after_s, PATIENCE
+        )
+        process = Process(number, submission, reconciler)
+        self.scheduler.start(number, self._reconcile(process))
+        return process
+
+    async def _reconcile(self, process: Process) -> None:
+        while True:
+            try:
+                await process.reconciler.recover()
+                process.recovered = True
+                await process.reconciler.resolve_all()
+            except GatewayError:
+                pass  # asked again
+            await pause(LOOK_S)
+
+    def _home(self, agent: str) -> int:
+        return ord(agent) % len(self.processes)
+
+    def _go_on(self, agent: str) -> None:
+        """Let an agent pursue the first of its wishes whose outcome it does not know yet."""
+        process = self.processes[self._home(agent)]
+        for wish in self.wishes:
+            if wish.agent == agent and not self.told[wish].over:
+                for twin in range(wish.twins):
+                    self.pursuing.add((wish, twin))
+                    self.scheduler.start(process.number, self._pursue(process, wish, twin))
+                return
+
+    async def _pursue(self, process: Process, wish: Wish, twin: int) -> None:
+        """Send the same request until its outcome is known, as an honest agent does."""
+        while not process.recovered:
+            await pause(1.0)
+        while True:
+            word = await self._send(process, wish)
+            if word is not None:
+                self.told[wish].words.append(word)
+                if word != "unknown" or self._is_for_a_person(wish):
+                    self.pursuing.discard((wish, twin))
+                    if not self.told[wish].over:
+                        self.told[wish].over = True
+                        self._go_on(wish.agent)
+                    return
+            await pause(ASK_AGAIN_S)
+
+    def _is_for_a_person(self, wish: Wish) -> bool:
+        order_id = self.ledger.keys["tests", wish.agent, UUID(int=wish.number)]
+        return self.ledger.orders[order_id].state is State.NEEDS_REVIEW
+
+    async def _send(self, process: Process, wish: Wish) -> str | None:
+        record, order = self._new(wish)
+        try:
+            record = await self._submitted(process, record, order)
+        except StoreUnavailable:
+            return None  # "nothing was done, call again with the same request_id"
+        except BotError:
+            return "unknown"
+        return protocol.outcome(record.state)
+
+    async def _submitted(
+        self, process: Process, record: OrderRecord, order: OrderRequest
+    ) -> OrderRecord:
+        task = self.scheduler.now_running
+        with process.submission.carrying(record.order_id):
+            received = await self.ledger.receive(record, audit_event(record, ORIGIN))
+            if received.seen is None:
+                return received.record
+            if task is not None:
+                task.order_id = record.order_id
+            try:
+                return await process.submission.run(record, order, received.seen, ORIGIN)
+            except Superseded:
+                return self.ledger.orders[record.order_id]
+
+    def _new(self, wish: Wish) -> tuple[OrderRecord, OrderRequest]:
+        self._tags += 1
+        request_id = UUID(int=wish.number)
+        order = OrderRequest.model_construct(
+            request_id=request_id, agent=wish.agent, pair=wish.pair, side=wish.side,
+            amount=Decimal(wish.amount), order_type="market", price=None,
+        )  # fmt: skip
+        now = self.clock.now()
+        record = OrderRecord(
+            order_id=f"o{self._tags}", issuer="tests", subject=wish.agent, request_id=request_id,
+            agent=wish.agent, fingerprint="",
+            tag=f"{marks.TAG_PREFIX}{self._tags}", bot=BOT, pair=wish.pair, side=wish.side,
+            amount=order.amount, order_type="market", price=None, mode="dry-run",
+            state=State.RECEIVED, created_at=now, updated_at=now,
+        )  # fmt: skip
+        return record, order
+
+    def _is_sent(self, order_id: str) -> bool:
+        return self.ledger.orders[order_id].state in protocol.IN_FLIGHT
+
+    def _violations(self) -> list[str]:
+        found = [*self._effects(), *self._answers(), *self._limits()]
+        found += [f"unsettled: {o.order_id} {o.state}" for o in self._unsettled()]
+        if len(self.ledger.steps) != len(self.ledger.audited):
+            found.append("a step without its audit row")
+        return found
+
+    def _unsettled(self) -> list[OrderRecord]:
+        return [o for o in self.ledger.orders.values() if o.state in protocol.UNSETTLED]
+
+    def _effects(self) -> list[str]:
+        """At most one effect for one key, behind its `sent`; and the ledger says what happened."""
+        found = []
+        for record in self.ledger.orders.values():
+            mine = [one for one in self.bot.effects if one.order_id == record.order_id]
+            if len(mine) > 1:
+                found.append(f"double: {record.order_id}")
+            placed = protocol.outcome(record.state) == "placed"
+            if placed and [one.bot_order_id for one in mine] != [record.bot_order_id]:
+                found.append(f"placed without its effect: {record.order_id}")
+            if record.state in {State.REJECTED, State.DENIED} and mine:
+                found.append(f"{record.state} and executed: {record.order_id}")
+        found += [
+            f"effect before sent: {one.bot_order_id}"
+            for one in self.bot.effects
+            if not one.was_sent
+        ]
+        return found
+
+    def _answers(self) -> list[str]:
+        """A final answer is never contradicted, by a later one or by the ledger."""
+        found = []
+        for wish, told in self.told.items():
+            final = told.final()
+            order_id = self.ledger.keys.get(("tests", wish.agent, UUID(int=wish.number)))
+            if order_id is None:
+                found.append(f"lost: {wish}")
+                continue
+            state = self.ledger.orders[order_id].state
+            if any(word != protocol.outcome(state) for word in final):
+                found.append(f"answers {final} and state {state}: {order_id}")
+            if not final and state is not State.NEEDS_REVIEW:
+                found.append(f"never told: {order_id} is {state}")
+        return found
+
+    def _limits(self) -> list[str]:
+        found = []
+        if self.bot.most_open > SLOTS:
+            found.append(f"{self.bot.most_open} positions in {SLOTS} slots")
+        if self.bot.wallet < 0:
+            found.append(f"the wallet is overdrawn: {self.bot.wallet}")
+        pairs = [t.pair for t in self.bot.trades.values() if t.is_open]
+        if len(pairs) != len(set(pairs)):
+            found.append("two positions in one pair")
+        return found
