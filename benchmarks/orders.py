@@ -119,14 +119,14 @@ def arrivals(bot_url: str) -> list[float]:
 
 async def commits(store: Store) -> float:
     """Return how many transactions with one small row the same store commits in a second."""
-    async with store.write() as connection:
-        await connection.execute(text("CREATE TABLE floor (word VARCHAR(40))"))
     insert = text("INSERT INTO floor VALUES (:word)")
+    row = {"word": "a row"}
 
     async def commit() -> None:
-        async with store.write() as connection:
-            await connection.execute(insert, {"word": "a row"})
+        await store.write(lambda connection: connection.execute(insert, row).rowcount)
 
+    make = text("CREATE TABLE floor (word VARCHAR(40))")
+    await store.write(lambda connection: connection.execute(make).rowcount)
     return await rate(commit)
 
 

@@ -21,7 +21,7 @@ _COMMANDS: Final = {
     "call": "Call a tool of a running gateway.",
     "token": "Make a token for an agent.",
     "hash-password": "Hash a password for the clients file.",
-    "orders": "Show the orders in the ledger.",
+    "orders": "Show the orders, compare them with the bot, settle them.",
     "audit": "Show the audit log.",
     "db": "Upgrade or check the database.",
     "doctor": "Say what is wrong before the first order does.",

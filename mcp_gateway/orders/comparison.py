@@ -4,7 +4,7 @@ Nothing is changed here. What the reconciler and the follower would mend by them
 as a difference too, until they have.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -14,17 +14,24 @@ from mcp_gateway.domain.positions import Trade, TradeOrder
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.orders import EXIT_TAG
 from mcp_gateway.orders import marks, protocol
+from mcp_gateway.orders.bot_books import every_trade
 from mcp_gateway.orders.ledger import Ledger
 
-PAGE: Final = 500
-MEANINGS: Final[dict[str, str]] = {
-    "unsettled": "What the bot did is not known yet; the reconciler is at work on it.",
+MEANINGS: Final[Mapping[str, str]] = {
+    "unsettled": "What the bot did is not known yet; the gateway is at work on it.",
     "needs_review": "Only a person can find out; settle it.",
     "missing_at_bot": "The ledger says placed, and the bot has no such order.",
-    "numbers_differ": "The bot tells other numbers than the ledger has.",
-    "executed_although_denied": "The ledger says that nothing happened, and the bot has it.",
-    "not_in_ledger": "The bot has an order with a tag of a gateway that this ledger never sent.",
-    "exit_not_in_ledger": "Somebody else sold, through the bot's own interface, what a gateway bought.",
+    "numbers_differ": (
+        "The bot tells other numbers than the ledger has. Of an order that rests they are"
+        " seconds old; ask again."
+    ),
+    "executed_after_all": "The ledger says that nothing happened, and the bot has it.",
+    "not_in_ledger": "The bot has an entry with a gateway's tag that this ledger never sent.",
+    "exit_not_in_ledger": (
+        "What a gateway bought was sold at somebody's request, and no order of this ledger"
+        " stands for it: a person's, through the bot's own interface, or one of ours that was"
+        " carried out after it was given up."
+    ),
 }
 
 
@@ -37,10 +44,10 @@ class Difference:
     """
 
     kind: str
+    pair: str
     order_id: str | None
     trade_id: int | None
     bot_order_id: str | None
-    pair: str
     ledger: Mapping[str, Any] | None
     bot: Mapping[str, Any] | None
 
@@ -50,135 +57,178 @@ class Difference:
         return MEANINGS[self.kind]
 
 
-Mark = tuple[str, str]  # what makes one order at the bot: its pair and its id there
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How many orders were compared, how many moved on meanwhile, and every difference."""
+
+    orders: int
+    moving: int
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One order in the bot's books, with the trade that it belongs to."""
+
+    trade: Trade
+    order: TradeOrder
+
+    @property
+    def mark(self) -> "Mark":
+        return self.trade.pair, self.order.order_id
+
+    @property
+    def entry_tag(self) -> str | None:
+        """The gateway's tag of an entry; None for everything else."""
+        tag = self.order.tag or self.trade.tag
+        return tag if self.order.side == "buy" and marks.is_ours(tag) else None
+
+    @property
+    def is_exit_from_ours(self) -> bool:
+        """Whether it sells, because somebody asked the bot to, what a gateway bought."""
+        asked_for = self.order.side == "sell" and self.order.tag == EXIT_TAG
+        return asked_for and marks.is_ours(self.trade.tag)
+
+
+Mark = tuple[str, str | None]  # what makes one order at the bot: its pair and its id there
 
 
 @dataclass(frozen=True, slots=True)
 class _Books:
-    """The bot's orders that concern a gateway, by tag (entries) and by pair and id (all)."""
+    """The bot's orders: all of them by their mark, and the first entry of each tag."""
 
-    entries: Mapping[str, tuple[Trade, TradeOrder]]
-    orders: Mapping[Mark, tuple[Trade, TradeOrder]]
+    orders: Mapping[Mark, _Found]
+    entries: Mapping[str, _Found]
+
+    @classmethod
+    def of(cls, trades: Iterable[Trade]) -> "_Books":
+        found = [_Found(trade, order) for trade in trades for order in trade.orders]
+        first = reversed([one for one in found if one.entry_tag])
+        return cls({one.mark: one for one in found}, {one.entry_tag or "": one for one in first})
+
+    def find(self, record: OrderRecord) -> _Found | None:
+        """Return what stands for an order: what it was confirmed with, or what has its tag."""
+        by_mark = self.orders.get(_mark(record)) if record.bot_order_id else None
+        return by_mark or (self.entries.get(record.tag) if record.side == "buy" else None)
 
 
-async def compare(ledger: Ledger, bot: FreqtradeClient, bot_name: str) -> list[Difference]:
-    """Return every difference between the ledger and the books of its bot.
+async def compare(ledger: Ledger, bot: FreqtradeClient, bot_name: str) -> Comparison:
+    """Compare every order of the ledger with the books of its bot, and these with it.
 
     Raises:
         StoreUnavailable: the ledger does not answer.
         BotError: the bot does not answer, or not all of it.
     """
-    # The ledger first: what is placed in between is then in the bot's books alone, and is
-    # told as what it is, an order of a tag that was not there a moment ago.
-    before = await ledger.in_states(bot_name, tuple(State))
-    trades = list(await bot.open_trades())
-    offset = 0
-    while page := await bot.closed_trades(PAGE, offset):
-        trades += page
-        offset += PAGE
-    after = {record.order_id: record for record in await ledger.in_states(bot_name, tuple(State))}
-    moved = [one.order_id for one in before if after[one.order_id].updated_at != one.updated_at]
-    quiet = [one for one in after.values() if one.order_id not in moved]
-    return list(differences(quiet, trades, known=tuple(after.values())))
+    # Before and after: an order that moved while the bot was asked can't be compared.
+    before = {one.order_id: one for one in await ledger.in_states(bot_name, tuple(State))}
+    trades = await every_trade(bot)
+    known = await ledger.in_states(bot_name, tuple(State))
+    still = [one for one in known if before.get(one.order_id) == one]
+    found = tuple(differences(still, trades, known=known))
+    return Comparison(len(still), len(known) - len(still), found)
 
 
 def differences(
-    records: Sequence[OrderRecord],
-    trades: Sequence[Trade],
-    *,
-    known: Sequence[OrderRecord] | None = None,
+    records: Sequence[OrderRecord], trades: Sequence[Trade], *, known: Sequence[OrderRecord]
 ) -> Iterator[Difference]:
     """Compare; pure.
 
     Args:
         records: the orders to be compared.
-        known: every order of the ledger; those that moved meanwhile are in here alone.
+        known: every order of the ledger, those that moved meanwhile too.
     """
-    books = _books(trades)
+    books = _Books.of(trades)
     for record in records:
-        yield from _of_ledger(record, books)
-    everything = records if known is None else known
-    yield from _of_bot(books, everything)
+        found = books.find(record)
+        if (kind := _kind(record, found)) is not None:
+            yield _of_record(kind, record, found)
+    yield from _unknown_to(known, books)
 
 
-def _books(trades: Sequence[Trade]) -> _Books:
-    entries: dict[str, tuple[Trade, TradeOrder]] = {}
-    orders: dict[Mark, tuple[Trade, TradeOrder]] = {}
-    for trade in trades:
-        for order in trade.orders:
-            orders[trade.pair, order.order_id] = (trade, order)
-            tag = order.tag or trade.tag
-            if order.side == "buy" and tag is not None and marks.is_ours(tag):
-                entries.setdefault(tag, (trade, order))
-    return _Books(entries, orders)
-
-
-def _of_ledger(record: OrderRecord, books: _Books) -> Iterator[Difference]:
-    found = _found(record, books)
+def _kind(record: OrderRecord, found: _Found | None) -> str | None:
+    """Return what is wrong with an order of the ledger; None where the bot agrees."""
     if record.state in protocol.UNSETTLED:
-        yield _difference("unsettled", record, found)
-    elif record.state is State.NEEDS_REVIEW:
-        yield _difference("needs_review", record, found)
-    elif protocol.outcome(record.state) != "placed":
-        if found is not None:
-            yield _difference("executed_although_denied", record, found)
-    elif found is None:
-        # The bot deletes an entry of which nothing was filled.
-        if record.filled_amount or record.state not in protocol.ENDED_UNFILLED:
-            yield _difference("missing_at_bot", record, None)
-    elif _ledgers(record) != _bots(*found):
-        yield _difference("numbers_differ", record, found)
+        return "unsettled"
+    if record.state is State.NEEDS_REVIEW:
+        return "needs_review"
+    if protocol.outcome(record.state) != "placed":
+        return None if found is None else "executed_after_all"
+    if found is None:
+        return "missing_at_bot" if _must_be_there(record) else None
+    return None if _ledgers(record) == _bots(found) else "numbers_differ"
 
 
-def _found(record: OrderRecord, books: _Books) -> tuple[Trade, TradeOrder] | None:
-    if record.bot_order_id is not None:
-        return books.orders.get((record.pair, record.bot_order_id))
-    return books.entries.get(record.tag) if record.side == "buy" else None
+def _must_be_there(record: OrderRecord) -> bool:
+    """Tell whether the bot has to show a placed order.
+
+    It forgets what was never filled, and a person settles what it does not show.
+    """
+    forgotten = record.state in protocol.ENDED_UNFILLED and not record.filled_amount
+    return record.bot_order_id is not None and not forgotten
 
 
-def _of_bot(books: _Books, known: Sequence[OrderRecord]) -> Iterator[Difference]:
+def _unknown_to(known: Sequence[OrderRecord], books: _Books) -> Iterator[Difference]:
+    """Find what the bot did with a gateway's mark and no order of the ledger stands for."""
     tags = {record.tag for record in known}
-    claimed = {(record.pair, record.bot_order_id) for record in known}
-    for tag, (trade, order) in books.entries.items():
+    claimed = {_mark(record) for record in known}
+    # The sell that stands in such a trade may be the one that is looked for.
+    looked_for = {
+        record.trade_id
+        for record in known
+        if record.side == "sell" and record.state in protocol.UNSETTLED
+    }
+    for tag, entry in books.entries.items():
         if tag not in tags:
-            yield _difference("not_in_ledger", None, (trade, order))
-    for mark, (trade, order) in books.orders.items():
-        asked_for = order.side == "sell" and order.tag == EXIT_TAG and marks.is_ours(trade.tag)
-        if asked_for and order.filled and mark not in claimed:
-            yield _difference("exit_not_in_ledger", None, (trade, order))
+            yield _of_bot("not_in_ledger", entry)
+    for mark, found in books.orders.items():
+        if not found.is_exit_from_ours or mark in claimed:
+            continue
+        if found.trade.trade_id not in looked_for and (found.order.filled or found.order.is_open):
+            yield _of_bot("exit_not_in_ledger", found)
 
 
-def _difference(
-    kind: str, record: OrderRecord | None, found: tuple[Trade, TradeOrder] | None
-) -> Difference:
-    trade, order = found or (None, None)
-    if record is None and trade is None:
-        raise AssertionError("a difference is about something")
+def _of_record(kind: str, record: OrderRecord, found: _Found | None) -> Difference:
     return Difference(
         kind=kind,
-        order_id=None if record is None else record.order_id,
-        trade_id=record.trade_id if trade is None and record else trade.trade_id if trade else None,
-        bot_order_id=order.order_id if order else record.bot_order_id if record else None,
-        pair=trade.pair if trade else record.pair if record else "",
-        ledger=None if record is None else _ledgers(record) | {"state": str(record.state)},
-        bot=None if trade is None or order is None else _bots(trade, order),
+        pair=record.pair,
+        order_id=record.order_id,
+        trade_id=record.trade_id if found is None else found.trade.trade_id,
+        bot_order_id=record.bot_order_id if found is None else found.order.order_id,
+        ledger={"state": str(record.state)} | _ledgers(record),
+        bot=None if found is None else _bots(found),
     )
+
+
+def _of_bot(kind: str, found: _Found) -> Difference:
+    trade, order = found.trade, found.order
+    return Difference(kind, trade.pair, None, trade.trade_id, order.order_id, None, _bots(found))
+
+
+def _mark(record: OrderRecord) -> Mark:
+    return record.pair, record.bot_order_id
 
 
 def _ledgers(record: OrderRecord) -> dict[str, Any]:
     resting = record.state in protocol.RESTING
-    return _numbers(resting, record.actual_amount, record.filled_amount, record.average_price)
+    numbers = (record.actual_amount, record.filled_amount, record.average_price)
+    return _said(record.bot_order_id, resting, *numbers)
 
 
-def _bots(trade: Trade, order: TradeOrder) -> dict[str, Any]:
-    told = marks.execution(trade, order)
-    return _numbers(order.is_open, told.amount, told.filled, told.average_price)
+def _bots(found: _Found) -> dict[str, Any]:
+    told = marks.execution(found.trade, found.order)
+    numbers = (told.amount, told.filled, told.average_price)
+    return _said(told.bot_order_id, found.order.is_open, *numbers)
 
 
-def _numbers(
-    resting: bool, amount: Decimal | None, filled: Decimal, price: Decimal | None
+def _said(
+    bot_order_id: str | None,
+    resting: bool,
+    amount: Decimal | None,
+    filled: Decimal,
+    price: Decimal | None,
 ) -> dict[str, Any]:
     return {
+        "bot_order_id": bot_order_id,
         "resting": resting,
         "amount": None if amount is None else float(amount),
         "filled_amount": float(filled),

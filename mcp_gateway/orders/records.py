@@ -55,18 +55,15 @@ async def show_order(records: Records, args: Mapping[str, Any]) -> dict[str, Any
 async def settle_order(records: Records, args: Mapping[str, Any]) -> dict[str, Any]:
     """Settle one order that waits for review, as an operator found out; return it as it is then."""
     record = await _named(records, args)
-    try:
-        decision = Decision(**args["decision"])
-    except (KeyError, TypeError, ValidationError):
-        raise RequestInvalid("A decision is a finding, a reason and an operator.") from None
-    settled = await settle(records.ledger, records.bot, record, decision)
+    settled = await settle(records.ledger, records.bot, record, _decision(args))
     return _row(settled)
 
 
-async def reconcile_orders(records: Records, _args: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every difference between the ledger and the bot's own books."""
-    found = await compare(records.ledger, records.bot, records.bot_name)
-    return [asdict(one) | {"meaning": one.meaning} for one in found]
+async def reconcile_orders(records: Records, _args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many orders were compared with the bot's own books, and every difference."""
+    made = await compare(records.ledger, records.bot, records.bot_name)
+    found = [asdict(one) | {"meaning": one.meaning} for one in made.differences]
+    return {"orders": made.orders, "moving": made.moving, "differences": found}
 
 
 async def tail_audit(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -102,9 +99,9 @@ Verb = Callable[[Records, Mapping[str, Any]], Awaitable[Any]]
 VERBS: Final[Mapping[str, Verb]] = {
     "orders.list": list_orders,
     "orders.show": show_order,
-    "orders.settle": settle_order,
     "orders.reconcile": reconcile_orders,
     "audit.tail": tail_audit,
+    "orders.settle": settle_order,
     "audit.token": note_token,
 }
 
@@ -115,6 +112,15 @@ async def _named(records: Records, args: Mapping[str, Any]) -> OrderRecord:
     if record is None:
         raise NotFound("There is no such order.", code="order_unknown", hint="List them.")
     return record
+
+
+def _decision(args: Mapping[str, Any]) -> Decision:
+    try:
+        return Decision.model_validate(args.get("decision"))
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        told = (": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in faults)
+        raise RequestInvalid(f"The decision has faults: {'; '.join(told)}.") from None
 
 
 def _row(record: OrderRecord) -> dict[str, Any]:

@@ -5,41 +5,47 @@ what was found.
 """
 
 from dataclasses import replace
-from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
-from mcp_gateway.domain.orders import OrderRecord, State
-from mcp_gateway.errors import BotError, RequestInvalid
+from mcp_gateway.domain.orders import OrderRecord, PositiveDecimal, State, canonical
+from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import answers, marks, moves, protocol
-from mcp_gateway.orders.ledger import Ledger
+from mcp_gateway.orders.bot_books import every_trade
+from mcp_gateway.orders.ledger import Ledger, Superseded
 from mcp_gateway.orders.protocol import Event
 from mcp_gateway.orders.steps import Move, Origin
 
-Finding = Literal["placed", "not-placed"]
-SHORTEST_REASON: Final = 10
-LONGEST_REASON: Final = 1000
-RECENT_TRADES: Final = 100
+CODE: Final = "settled"
+ORIGIN: Final = Origin("control", "settle", operation="settle_order")
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=1000)]
+Operator = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
-@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class Decision:
+class Decision(BaseModel):
     """What the operator found out.
 
-    Args:
-        filled: what was executed (base); None where that is not known. Of a placed order only.
-        average_price: quote per base; None where that is not known.
-        operator: the name of the account that decided.
+    ``filled`` (base) is what was executed of a placed order and ``average_price`` (quote per
+    base) at what; None where that is not known. ``operator`` names the account that decided.
     """
 
-    finding: Finding
-    reason: str
-    operator: str
-    filled: Decimal | None = None
-    average_price: Decimal | None = None
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    finding: Literal["placed", "not-placed"]
+    reason: Reason
+    operator: Operator
+    filled: PositiveDecimal | None = None
+    average_price: PositiveDecimal | None = None
+
+    @model_validator(mode="after")
+    def _numbers_belong_to_what_happened(self) -> Self:
+        if self.finding == "not-placed" and self.filled is not None:
+            raise ValueError("filled: what was never placed was not executed either")
+        if self.average_price is not None and self.filled is None:
+            raise ValueError("average_price: a price needs the amount that was filled at it")
+        return self
 
 
 async def settle(
@@ -47,20 +53,15 @@ async def settle(
 ) -> OrderRecord:
     """Write an operator's decision down, and return the order as it stands then.
 
-    An entry whose mark the bot shows gets the bot's numbers.
+    An entry whose mark the bot shows gets the bot's numbers, whatever the operator's are.
 
     Raises:
-        RequestInvalid: the order does not wait for a person (``not_under_review``), the bot
-            shows that it was placed (``mark_found``), or the decision does not make sense.
-        Superseded: somebody else settled it meanwhile.
+        RequestInvalid: the order does not wait for a person, or no longer
+            (``not_under_review``), or the bot shows that it was placed (``mark_found``).
+        BotError: the bot can't be asked whether it has the entry; nothing was settled.
     """
     if record.state is not State.NEEDS_REVIEW:
-        raise RequestInvalid(
-            f"The order does not wait for review; it is {record.state}.",
-            code="not_under_review",
-            hint="`mcp-gateway orders list --state needs_review` shows those that do.",
-        )
-    _check(decision)
+        raise _not_under_review()
     found = await _at_the_bot(bot, record)
     if found is not None and decision.finding == "not-placed":
         raise RequestInvalid(
@@ -68,61 +69,58 @@ async def settle(
             code="mark_found",
             hint="Settle it as placed.",
         )
-    origin = Origin("control", "settle", operation="settle_order")
-    return await ledger.move(record, _moves(record, decision, found), origin)
+    try:
+        return await ledger.move(record, _moves(record, decision, found), ORIGIN)
+    except Superseded:
+        raise _not_under_review() from None
 
 
 async def _at_the_bot(bot: FreqtradeClient, record: OrderRecord) -> marks.Execution | None:
+    """Look for an entry's mark; an exit has none, and the trade it was for is gone."""
     if record.side != "buy":
         return None
-    try:
-        trades = (*await bot.open_trades(), *await bot.recent_trades(RECENT_TRADES))
-    except BotError:
-        return None  # the operator may know more than a bot that is down
-    return marks.find_entry(trades, record.tag)
+    return marks.find_entry(await every_trade(bot), record.tag)
 
 
-def _check(decision: Decision) -> None:
-    if not SHORTEST_REASON <= len(decision.reason.strip()) <= LONGEST_REASON:
-        raise RequestInvalid(
-            f"The reason takes {SHORTEST_REASON} to {LONGEST_REASON} characters: the audit keeps it."
-        )
-    numbers = (decision.filled, decision.average_price)
-    if any(number is not None and not (number.is_finite() and number > 0) for number in numbers):
-        raise RequestInvalid("Amount and price are finite and above 0.")
-    if decision.finding == "not-placed" and numbers != (None, None):
-        raise RequestInvalid("What was never placed has neither amount nor price.")
+def _not_under_review() -> RequestInvalid:
+    return RequestInvalid(
+        "The order does not wait for review.",
+        code="not_under_review",
+        hint="`mcp-gateway orders list --state needs_review` shows those that do.",
+    )
 
 
 def _moves(record: OrderRecord, decision: Decision, found: marks.Execution | None) -> list[Move]:
-    detail = {
+    told = {
         "finding": decision.finding,
-        "reason": decision.reason.strip(),
+        "reason": decision.reason,
         "operator": decision.operator,
-        "filled": _text(decision.filled),
-        "average_price": _text(decision.average_price),
+        "filled": None if decision.filled is None else canonical(decision.filled),
+        "average_price": (
+            None if decision.average_price is None else canonical(decision.average_price)
+        ),
     }
     if decision.finding == "not-placed":
-        message = answers.rejection_message("settled")
-        return [Move(Event.SETTLE_NOTHING, "settled", detail, {"message": message})]
+        message = answers.rejection_message(CODE)
+        return [Move(Event.SETTLE_NOTHING, CODE, told, {"message": message})]
     if found is not None:
         placed, *filled = moves.confirmed(record, found, Event.SETTLE_PLACED)
-        return [replace(placed, code="settled", detail=detail), *filled]
-    return _as_told(record, decision, detail)
+    else:
+        placed, *filled = _by_word(record, decision)
+    return [replace(placed, code=CODE, detail=told), *(replace(m, code=CODE) for m in filled)]
 
 
-def _as_told(record: OrderRecord, decision: Decision, detail: dict[str, Any]) -> list[Move]:
-    """Return the moves of an order of which only the operator's word is known."""
+def _by_word(record: OrderRecord, decision: Decision) -> list[Move]:
+    """Return the moves of an order that the bot does not show: only the operator's word is known.
+
+    Nothing can be followed, so it ends here: filled with what the operator found, or vanished.
+    """
     changes: dict[str, Any] = {
-        "actual_amount": decision.filled or record.actual_amount,
+        "actual_amount": decision.filled,
         "filled_amount": decision.filled or record.filled_amount,
-        "average_price": decision.average_price or record.average_price,
+        "average_price": decision.average_price,
     }
     placed = replace(record, state=protocol.after(record.state, Event.SETTLE_PLACED), **changes)
     changes["answer"] = answers.receipt(placed)
-    settled = [Move(Event.SETTLE_PLACED, "settled", detail, changes)]
-    return settled if decision.filled is None else [*settled, Move(Event.FILL)]
-
-
-def _text(number: Decimal | None) -> str | None:
-    return None if number is None else str(number)
+    end = Event.VANISH if decision.filled is None else Event.FILL
+    return [Move(Event.SETTLE_PLACED, changes=changes), Move(end)]

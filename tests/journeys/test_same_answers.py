@@ -110,14 +110,14 @@ async def walk(call: Call) -> dict[str, Told]:
     await step("reused", "create_order", **{**buy, "amount": "0.2"})
     await step("order", "get_order", request_id=buy["request_id"])
     await step("unknown order", "get_order", request_id=str(uuid.uuid4()))
-    await rest_and_cancel(step, fresh)
+    await rest_and_cancel(step, fresh, filled=buy["request_id"])
     await step("held", "get_open_positions", pair=PAIR)
     await step("sold", "create_order", **fresh(side="sell", amount=str(bought["amount"])))
     return told
 
 
-async def rest_and_cancel(step: Call, fresh: Callable[..., dict[str, Any]]) -> None:
-    """Take a limit order back that rests below the market."""
+async def rest_and_cancel(step: Call, fresh: Callable[..., dict[str, Any]], *, filled: str) -> None:
+    """Take a limit order back that rests below the market, and try it with a filled one."""
     seen = await step("price", "dry_run_order", **fresh(pair=RESTING_PAIR, amount="0.001"))
     price = round(seen["price"] * BELOW, 2)
     resting = fresh(pair=RESTING_PAIR, amount="0.001", order_type="limit", price=price)
@@ -127,6 +127,7 @@ async def rest_and_cancel(step: Call, fresh: Callable[..., dict[str, Any]]) -> N
     await step("cancelled", "cancel_order", **mine)
     await step("cancelled again", "cancel_order", **mine)
     await step("cancelled order", "get_order", **mine)
+    await step("cancelled too late", "cancel_order", request_id=filled)
     await step("unknown cancel", "cancel_order", request_id=str(uuid.uuid4()))
 
 
@@ -253,7 +254,7 @@ STEPS = (
     "amount NaN", "amount 1e999", "amount -1", "amount True", "amount much",
     "limit without price", "for another", "bought", "bought again", "reused", "order",
     "unknown order", "price", "resting", "resting order", "cancelled", "cancelled again",
-    "cancelled order", "unknown cancel", "held", "sold",
+    "cancelled order", "cancelled too late", "unknown cancel", "held", "sold",
 )  # fmt: skip
 
 
@@ -316,8 +317,9 @@ async def test_a_resting_order_is_taken_back(walks: dict[str, Walked], wire: str
     told = walks[wire].told
     assert told["resting order"]["status"] == "submitted"
     assert (told["cancelled"]["status"], told["cancelled"]["filled_amount"]) == ("cancelled", 0)
+    assert told["cancelled again"] == told["cancelled"]
     assert told["cancelled order"] == told["cancelled"]
-    assert told["cancelled again"]["code"] == "order_not_resting"
+    assert told["cancelled too late"]["code"] == "order_not_resting"
     assert told["unknown cancel"]["code"] == "order_unknown"
 
 
@@ -337,6 +339,7 @@ async def test_every_wire_leaves_the_same_audit_rows(walks: dict[str, Walked], w
 
 
 PLACED = [(f"order.{step}", None) for step in ("received", "reserved", "sent", "placed")]
+FILLED = [*PLACED, ("order.filled", None)]
 REFUSED = (
     "pair_unknown", "timeframe_unknown", *11 * ["request_invalid"], "agent_not_allowed",
     "idempotency_conflict", "order_unknown", "order_not_resting", "order_unknown", "scope_missing",
@@ -346,10 +349,11 @@ LIVES = [
     ("order.denied", "notional_too_large"),
     ("order.received", None),
     ("order.denied", "nothing_to_sell"),
+    *FILLED,
     *PLACED,
-    *PLACED,
-    ("order.cancelled", None),
-    *PLACED,
+    ("order.placed", "cancel_asked"),
+    ("order.cancelled", "cancel_asked"),
+    *FILLED,
     *[("call.refused", code) for code in REFUSED],
 ]
 

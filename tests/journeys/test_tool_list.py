@@ -90,7 +90,7 @@ RESTING: dict[str, Any] = {
 }  # fmt: skip
 CANCELS: list[tuple[str, dict[str, Any]]] = [
     ("cancel_order", {"request_id": RESTING["request_id"]}),
-    ("cancel_order", {"request_id": RESTING["request_id"]}),
+    ("cancel_order", {"request_id": REQUEST_ID}),
     ("cancel_order", {"request_id": "00000000-0000-4000-8000-000000000000"}),
 ]
 CALLS: list[tuple[str, dict[str, Any]]] = [

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 
 from mcp_gateway.audit.log import AuditLog
 from mcp_gateway.domain.operations import OPERATIONS
-from mcp_gateway.domain.orders import OrderRequest
+from mcp_gateway.domain.orders import OrderRecord, OrderRequest
 from mcp_gateway.domain.principals import Admission, Principal, admission_by_the_gate
+from mcp_gateway.errors import GatewayError
 from mcp_gateway.market.service import Market
 from mcp_gateway.orders.absence import Patience
 from mcp_gateway.orders.detached import detached
@@ -95,3 +96,29 @@ def order(**changes: Any) -> OrderRequest:
 def request_id() -> UUID:
     """Return a new key."""
     return uuid4()
+
+
+async def refused(desk: Desk, wanted: OrderRequest, subject: str = "agent-a") -> GatewayError:
+    """Return the error with which an order is answered."""
+    try:
+        created = await desk.orders.create(admission(subject), wanted)
+    except GatewayError as error:
+        return error
+    raise AssertionError(f"not refused: {created}")
+
+
+async def stored(desk: Desk, wanted: OrderRequest, subject: str = "agent-a") -> OrderRecord:
+    """Return an order as the ledger has it."""
+    record = await desk.ledger.find("tests", subject, wanted.request_id)
+    if record is None:
+        raise AssertionError("the ledger has no such order")
+    return record
+
+
+async def rested(desk: Desk, subject: str = "agent-a", **changes: Any) -> OrderRequest:
+    """Place a limit entry that rests at the bot."""
+    wanted = order(**{"order_type": "limit", "price": "90"} | changes)
+    created = await desk.orders.create(admission(subject), wanted)
+    if created.answer["status"] != "submitted":
+        raise AssertionError(f"does not rest: {created}")
+    return wanted

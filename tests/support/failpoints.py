@@ -24,8 +24,8 @@ class Failpoint:
 
     Args:
         target: ``module:name`` or ``module:Class.name``.
-        only: words of an argument, or of an attribute or item of one (``record.state``), to
-            which the passages are narrowed.
+        only: words of an argument, or of an attribute or item of one (``steps.0.record``),
+            to which the passages are narrowed.
         begins: ``sent`` where an earlier process has to leave an order that was sent;
             ``stopping`` where the process is told to stop with an order on its way.
     """
@@ -37,8 +37,9 @@ class Failpoint:
 
 
 LEDGER: Final = "mcp_gateway.orders.ledger:Ledger"
-MOVE: Final = f"{LEDGER}.move"
-NOTE: Final = f"{LEDGER}._note"  # the last statements of a transaction: not committed yet
+COMMITTED: Final = "mcp_gateway.orders.ledger:_written"
+APPLY: Final = "mcp_gateway.orders.rows:apply"  # within a transaction: the order's row
+NOTE: Final = "mcp_gateway.orders.rows:note"  # behind it: history and audit rows
 EXCHANGE: Final = "mcp_gateway.freqtrade.connections:_exchange"
 WIRE: Final = "httpcore2._async.http11:AsyncHTTP11Connection"
 
@@ -47,46 +48,47 @@ def _is(*words: str) -> Words:
     return frozenset(words)
 
 
-_OUTCOME: Final = _is("placed", "rejected", "unknown")
+def _first(*states: str) -> Mapping[str, Words]:
+    """Return what is true of a transaction whose first step leads to one of these states."""
+    return {"steps.0.record.state": _is(*states)}
+
+
+_OUTCOME: Final = _first("placed", "rejected", "unknown")
 _POST: Final = {"method": _is("POST")}
 _POSTED: Final = {"request.method": _is("POST")}
 
 FAILPOINTS: Final[dict[str, Failpoint]] = {
     "before received": Failpoint(f"{LEDGER}.receive", "before"),
-    "received, uncommitted": Failpoint(NOTE, "after", {"record.state": _is("received")}),
+    "received, uncommitted": Failpoint(NOTE, "after", _first("received")),
     "received": Failpoint(f"{LEDGER}.receive", "after"),
     "facts gathered": Failpoint("mcp_gateway.orders.facts:FactFinder.facts", "after"),
-    "reserved, uncommitted": Failpoint(NOTE, "after", {"record.state": _is("reserved")}),
-    "reserved": Failpoint(MOVE, "after", {"to": _is("reserved")}),
-    "sent, uncommitted": Failpoint(NOTE, "after", {"record.state": _is("sent")}),
-    "sent": Failpoint(MOVE, "after", {"to": _is("sent")}),
+    "weighed": Failpoint(APPLY, "before", _first("reserved")),
+    "sent, half written": Failpoint(NOTE, "before", _first("reserved")),
+    "sent, uncommitted": Failpoint(NOTE, "after", _first("reserved")),
+    "sent": Failpoint(COMMITTED, "before", _first("reserved")),
     "before connecting": Failpoint(EXCHANGE, "before", _POST),
     "connected": Failpoint(f"{WIRE}._send_request_headers", "before", _POSTED),
     "half the request": Failpoint(f"{WIRE}._send_request_headers", "after", _POSTED),
     "the whole request": Failpoint(f"{WIRE}._send_request_body", "after", _POSTED),
     "answered": Failpoint(EXCHANGE, "after", _POST),
-    "before the outcome": Failpoint(MOVE, "before", {"to": _OUTCOME}),
-    "outcome, uncommitted": Failpoint(NOTE, "after", {"record.state": _OUTCOME}),
-    "outcome": Failpoint(MOVE, "after", {"to": _OUTCOME}),
+    "before the outcome": Failpoint(
+        f"{LEDGER}.move", "before", {"moves.0.event": _is("confirm", "refuse", "lose")}
+    ),
+    "outcome, uncommitted": Failpoint(NOTE, "after", _OUTCOME),
+    "outcome": Failpoint(COMMITTED, "before", _OUTCOME),
     "before telling": Failpoint("mcp_gateway.orders.service:OrderService.create", "after"),
-    "recovery, uncommitted": Failpoint(
-        NOTE, "after", {"record.state": _is("unknown")}, begins="sent"
-    ),
+    "recovery, uncommitted": Failpoint(NOTE, "after", _first("unknown"), begins="sent"),
     "resolved, uncommitted": Failpoint(
-        NOTE, "after", {"record.state": _is("placed", "rejected")}, begins="sent"
+        NOTE, "after", _first("placed", "rejected"), begins="sent"
     ),
-    "drain": Failpoint(
-        "mcp_gateway.orders.detached:Detached.drain", "before", begins="stopping"
-    ),
+    "drain": Failpoint("mcp_gateway.orders.detached:Detached.drain", "before", begins="stopping"),
 }  # fmt: skip
 
 # Waits of the gateway that no setting scales, as they are in these processes.
 PACES: Final[dict[str, Any]] = {
     "mcp_gateway.orders.reconcile:INTERVAL_S": 0.2,
-    "mcp_gateway.orders.books:ORPHAN_MARGIN_S": 0.5,
-}
-CALLED_WITH: Final[dict[str, dict[str, Any]]] = {
-    "mcp_gateway.orders.reconcile:Reconciler.__init__": {"cycle_s": 0.4},
+    "mcp_gateway.orders.books:CYCLE_S": 0.4,
+    "mcp_gateway.orders.books:_longest_step_s": lambda _settings: 2.5,
 }
 END: Final = "failpoint reached: "
 
@@ -114,9 +116,6 @@ def hurry() -> None:
         if not hasattr(owner, attribute):
             raise AttributeError(f"{target} is gone")
         setattr(owner, attribute, value)
-    for target, values in CALLED_WITH.items():
-        owner, attribute = _place(target)
-        setattr(owner, attribute, functools.partialmethod(getattr(owner, attribute), **values))
 
 
 def _place(target: str) -> tuple[Any, str]:
@@ -160,9 +159,9 @@ def _wrapped(
 
 
 def _read(given: Told, path: str) -> str:
-    """Return an argument, or what it has under further names, as a word."""
+    """Return an argument, or what it has under further names or places, as a word."""
     name, *names = path.split(".")
     value = given[name]
     for further in names:
-        value = value[further] if isinstance(value, Mapping) else getattr(value, further)
+        value = value[int(further)] if further.isdigit() else getattr(value, further)
     return value.decode() if isinstance(value, bytes) else str(value)

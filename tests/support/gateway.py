@@ -126,8 +126,8 @@ class ToldOrders:
         if self.trouble:
             raise self.trouble
         state = self._state(request_id)
-        if state["status"] == "cancelled":
-            raise OrderNotResting("The order has ended.", detail={"order_status": "cancelled"})
+        if state["status"] == "filled":
+            raise OrderNotResting("The order has ended.", detail={"order_status": "filled"})
         self.receipts[request_id]["status"] = "cancelled"
         return self._state(request_id)
 

@@ -5,6 +5,7 @@ The rules are those of Freqtrade 2026.9 (rpc.py), and its words.
 
 import itertools
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from tests.support.recorded import body_of
@@ -12,6 +13,7 @@ from tests.support.wirebot import WireBot
 
 PRICE = 100.0
 FEE_RATE = 0.001
+LOT_STEP = Decimal("0.00001")  # of every market here, as its trades tell it
 
 
 class Refusal(Exception):
@@ -35,10 +37,9 @@ class TradeBook(WireBot):
 
     def enter(self, pair: str, tag: str, amount: float = 1.0, *, filled: bool = True) -> None:
         """Open a trade without being asked, as the strategy would, or as a late effect."""
-        self._open({
-            "pair": pair, "entry_tag": tag, "stakeamount": amount * PRICE,
-            "ordertype": "market" if filled else "limit", "price": PRICE,
-        })  # fmt: skip
+        order_type = "market" if filled else "limit"
+        body = {"pair": pair, "entry_tag": tag, "ordertype": order_type, "price": PRICE}
+        self._open(body, amount)
 
     def fill(self, trade_id: int, amount: float | None = None) -> None:
         """Fill the resting order of an open trade by ``amount`` of base, or wholly."""
@@ -68,12 +69,11 @@ class TradeBook(WireBot):
                 raise Refusal(f"position for {body['pair']} already open - id: {trade['trade_id']}")
         if len(self.status) >= self.max_open_trades:
             raise Refusal("Maximum number of trades is reached.")
-        return self._open(body)
+        return self._open(body, whole_steps(body["stakeamount"] / body.get("price", PRICE)))
 
-    def _open(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _open(self, body: dict[str, Any], amount: float) -> dict[str, Any]:
         filled = body["ordertype"] == "market"
         price = body.get("price", PRICE)
-        amount = round(body["stakeamount"] / price, 8)
         order = self._order("buy", amount, filled, body["entry_tag"], price=price)
         trade = body_of("trade open") | {
             # The id of the newest trade is given away again once that trade is deleted.
@@ -160,6 +160,11 @@ class TradeBook(WireBot):
             "safe_price": PRICE if filled else price,
             "order_timestamp": 1_763_460_000_000,
         }
+
+
+def whole_steps(amount: float) -> float:
+    """Truncate an amount to the lot step, as what prints: the bot divides in floats."""
+    return float(Decimal(str(amount)) // LOT_STEP * LOT_STEP)
 
 
 def _resting(trade: dict[str, Any]) -> dict[str, Any] | None:

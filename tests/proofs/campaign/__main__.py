@@ -1,7 +1,7 @@
 """Trade before a real Freqtrade through kills and faults, then compare all the books.
 
-usage: python -m tests.proofs.campaign [--orders N] [--agents N] [--seed N] [--cancels]
-       [--postgres] [--folder DIR] [--json FILE]
+usage: python -m tests.proofs.campaign [--orders N] [--agents N] [--seed N] [--postgres]
+       [--folder DIR] [--json FILE]
 
 The seed repeats what agents and chaos decide; when exactly a kill falls, no seed repeats.
 Exit code 1 on any violation.
@@ -24,8 +24,7 @@ def main() -> int:
     """Run one campaign and tell what it came to."""
     given = _arguments()
     plan = Plan(
-        orders=given.orders, agents=given.agents, seed=given.seed, cancels=given.cancels,
-        postgres=given.postgres,
+        orders=given.orders, agents=given.agents, seed=given.seed, postgres=given.postgres
     )  # fmt: skip
     print(f"seed {plan.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="mcp-gateway-campaign-") as made:
@@ -45,7 +44,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--agents", type=int, default=8)
     parser.add_argument("--seed", type=int, default=fresh_seed())
-    parser.add_argument("--cancels", action="store_true", help="cancel through the gateway")
     parser.add_argument("--postgres", action="store_true", help="the ledger on a PostgreSQL")
     parser.add_argument("--folder", type=Path, help="keep databases and logs here")
     parser.add_argument("--json", type=Path, help="write the whole result here")

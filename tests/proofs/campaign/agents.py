@@ -18,8 +18,9 @@ NEAR = Decimal("0.004")  # through the book, so that a limit order fills at once
 DUST_QUOTE = 15  # what is left below this is sold whole: the bot refuses to leave less
 RESTS_S = 3.0
 LOOK_S = 0.2
-LEFT = 0.3
-RECKLESS = 0.0015  # of all looks: buys what others hold, or while the bot is known to be busy
+LEFT = 0.3  # of the resting exits are not seen through
+BY_HAND = 0.3  # of the cancels
+RECKLESS = 0.0004  # of all looks: buys what others hold, or while the bot is known to be busy
 ELSEWHERE = {"bot_busy", "bot_unavailable", "interrupted", "no_free_slot", "price_unavailable"}
 GONE = {"nothing_to_sell", "trade_not_open", "amount_below_step"}
 
@@ -189,16 +190,17 @@ class Agent:
         if order["side"] == "sell" and self.dice.random() < LEFT:
             return told  # the next exit takes its place at the bot
         await anyio.sleep(self.dice.uniform(0, RESTS_S))
-        fills = self.dice.random() < 0.5
+        fills, by_hand = self.dice.random() < 0.5, self.dice.random() < BY_HAND
         if fills:
             await self._move_market(order, towards=True)
         while told.document["status"] in {"submitted", "partially_filled"} and not self.floor.over:
             if not fills:
-                await self._cancel(order, told)
+                # By hand once only: the bot gives the id of a deleted trade to the next one.
+                by_hand = not await self._cancelled(order, told, by_hand=by_hand) and by_hand
             await anyio.sleep(0.7)
-            told = await self._ask("get", order) or told
-            if told.outcome is None:  # starting, or busy: nothing was said of the order
-                told = Told("placed", None, True, {"status": "submitted"})
+            seen = await self._ask("get", order)
+            if seen is not None and seen.outcome is not None:
+                told = seen
         if fills:
             await self._move_market(order, towards=False)
         return told
@@ -207,9 +209,8 @@ class Agent:
         factor = 1 - REACH if order["side"] == "buy" else 1 + REACH
         await self.floor.stage.shock(order["pair"], factor if towards else 1 / factor)
 
-    async def _cancel(self, order: dict[str, Any], told: Told) -> None:
-        trade_id = told.document.get("trade_id")
-        if self.floor.cancels:
-            await self._ask("cancel", order)
-        elif isinstance(trade_id, int):
-            await self.floor.stage.cancel_by_hand(trade_id)
+    async def _cancelled(self, order: dict[str, Any], told: Told, *, by_hand: bool) -> bool:
+        """Take an order back, through the gateway or at the bot; tell whether it answered."""
+        if by_hand:
+            return await self.floor.stage.cancel_by_hand(told.document["trade_id"]) is not None
+        return await self._ask("cancel", order) is not None

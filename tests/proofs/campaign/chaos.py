@@ -12,7 +12,7 @@ from tests.proofs.campaign.stage import Stage
 
 SLOW = {"slow": 3, "slow drop": 2, "limits": 1}  # storms that delay, and how likely
 FAILING = {"fails": 1, "drops": 1}  # storms that only fail
-SLOW_APART_S, FAILING_APART_S = 8.0, 4.0
+SLOW_APART_S, FAILING_APART_S = 8.0, 6.0
 LONGEST_DELAY_S = 2.0
 AIMED = 0.6  # share of kills that wait for an order to be on its way
 PATIENCE_S = 5.0

@@ -16,16 +16,11 @@ CLOSED_S = 5.0  # how long agents hold back after a bot that was busy or away
 
 @dataclass
 class Floor:
-    """The common ground of all agents; one event loop, so no locks.
-
-    ``cancels`` says whether the gateway itself is asked to cancel resting orders; else a
-    person does it in the bot's own interface.
-    """
+    """The common ground of all agents; one event loop, so no locks."""
 
     stage: Stage
     dice: Random
     total: int
-    cancels: bool
     journal: Journal = field(default_factory=Journal)
     taken: dict[str, str] = field(default_factory=dict)
     begun: int = 0

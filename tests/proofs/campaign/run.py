@@ -49,11 +49,10 @@ class Plan:
     seed: int = 0
     quiet_s: float = 15.0
     order_timeout_s: float = 2.5
-    gateway_every_s: float = 6.0
-    bot_every_s: float = 17.0
+    gateway_every_s: float = 8.0
+    bot_every_s: float = 22.0
     storm_s: float = 4.0
     longest_s: float = 3600.0
-    cancels: bool = False
     postgres: bool = False
 
     def settings(self) -> Mapping[str, str]:
@@ -93,7 +92,7 @@ async def campaign(plan: Plan, folder: Path) -> Result:
     started = time.monotonic()
     async with open_stage(folder, plan.settings(), postgres=plan.postgres) as stage:
         dice = Random(f"{plan.seed} floor")
-        floor = Floor(stage, dice, plan.orders, plan.cancels)
+        floor = Floor(stage, dice, plan.orders)
         crew = [_agent(number, plan, floor) for number in range(1, plan.agents + 1)]
         chaos_dice = Random(f"{plan.seed} chaos")
         chaos = Chaos(stage, chaos_dice, plan.gateway_every_s, plan.bot_every_s, plan.storm_s)

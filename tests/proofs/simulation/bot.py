@@ -1,11 +1,13 @@
 """A bot as Freqtrade is one: it races, it loses answers, and it acts late."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
 from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Refused, Unanswered
+from mcp_gateway.domain.orders import Side
 from mcp_gateway.domain.positions import BotHealth, Trade, TradeOrder
 from mcp_gateway.errors import BotUnavailable
 from mcp_gateway.freqtrade.orders import EXIT_TAG, Entry, Exit
@@ -15,13 +17,17 @@ from tests.proofs.simulation.tape import Tape
 PRICE: Final = Decimal(100)
 FEE_RATE: Final = Decimal("0.001")
 STEP: Final = Decimal("0.001")
-SLOTS: Final = 2
-WALLET: Final = Decimal(1000)
+SLOTS: Final = 3
+WALLET: Final = Decimal(700)
 LATEST_EFFECT_S: Final = 200.0  # the bot's own time-outs end before absence may count
 (
     DONE, LOST_REQUEST, LOST_ANSWER, LATE, REFUSED, NOT_SENT, OTHERS_TRADE, FAILED_DONE, VERY_LATE,
-) = range(9)  # fmt: skip
-WAYS: Final = 9
+    REPEATED,
+) = range(10)  # fmt: skip
+WAYS: Final = 10
+
+
+Act = Callable[[], Answer]
 
 
 class Effect:
@@ -46,7 +52,7 @@ class SimulatedBot:
         self.effects: list[Effect] = []
         self.trades: dict[int, Trade] = {}
         self.wallet = WALLET
-        self.is_sent = lambda _order_id: True
+        self.is_sent: Callable[[str], bool] = lambda _order_id: True
         self._numbers = 0
         self.most_open = 0
         self.pending = 0
@@ -87,7 +93,7 @@ class SimulatedBot:
         if self._tape.choose("read", 2):
             raise BotUnavailable("down", code="bot_unreachable")
 
-    async def _order(self, act) -> Answer:  # type: ignore[no-untyped-def] # a closure of this module
+    async def _order(self, act: Act) -> Answer:
         await step()
         way = self._tape.choose("order", WAYS)
         if way == NOT_SENT:
@@ -101,13 +107,15 @@ class SimulatedBot:
             await step()
             if way == DONE:
                 return answer
+            if way == REPEATED:  # by a proxy between us, which hands on the second answer
+                return act() if isinstance(answer, Accepted) and answer.trade else answer
             if way == OTHERS_TRADE:
                 return Accepted(_others())
         else:
             await step()
         return Unanswered("bot_failed" if way == FAILED_DONE else "connection_lost")
 
-    def _later(self, act, after_s: float) -> None:  # type: ignore[no-untyped-def] # as above
+    def _later(self, act: Act, after_s: float) -> None:
         run = self.run
         self.pending += 1
 
@@ -162,7 +170,7 @@ class SimulatedBot:
         return self._numbers
 
 
-def _order_of(side, number: int, tag: str, amount: Decimal) -> TradeOrder:  # type: ignore[no-untyped-def] # a literal
+def _order_of(side: Side, number: int, tag: str, amount: Decimal) -> TradeOrder:
     return TradeOrder(
         f"b{number}", tag, side, "market", "closed", False, amount, amount, PRICE, PRICE, None
     )

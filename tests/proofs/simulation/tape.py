@@ -20,7 +20,7 @@ class Tape:
         self._played = played
         self._random = None if seed is None else random.Random(seed)
         self._rate = rate
-        self._rates = {"step": rate / OFTEN}
+        self._step_rate = rate / OFTEN
         self.healed = False
         self.choices: list[int] = []
         self.widths: list[int] = []
@@ -30,13 +30,11 @@ class Tape:
         """Return one of ``width`` alternatives; a world that is healed deviates no more."""
         if self.healed:
             return 0
-        place = len(self.choices)
-        if place < len(self._played):
-            choice = self._played[place] % width
-        elif self._random is not None and self._random.random() < self._rates.get(
-            label, self._rate
-        ):
-            choice = 1 + self._random.randrange(width - 1)
+        if self._random is None:
+            place = len(self.choices)
+            choice = self._played[place] % width if place < len(self._played) else 0
+        elif self._random.random() < (self._step_rate if label == "step" else self._rate):
+            choice = 1 + int(self._random.random() * (width - 1))
         else:
             choice = 0
         self.choices.append(choice)

@@ -111,8 +111,10 @@ class World:
         self.wishes = wishes
         self.told: dict[Wish, Told] = {wish: Told() for wish in wishes}
         self.crashes = 0
+        self.falsehoods: list[str] = []
         self.pursuing: set[tuple[Wish, int]] = set()
         self._tags = 0
+        self._orders = {wish: _asked(wish) for wish in wishes}
         self._embedded = processes == 1
         self.processes = {number: self._born(number) for number in range(processes)}
 
@@ -208,18 +210,20 @@ class World:
             await pause(ASK_AGAIN_S)
 
     def _is_for_a_person(self, wish: Wish) -> bool:
-        order_id = self.ledger.keys["tests", wish.agent, UUID(int=wish.number)]
+        order_id = self.ledger.keys["tests", wish.agent, self._orders[wish].request_id]
         return self.ledger.orders[order_id].state is State.NEEDS_REVIEW
 
     async def _send(self, process: Process, wish: Wish) -> str | None:
         record, order = self._new(wish)
         try:
-            record = await self._submitted(process, record, order)
-        except StoreUnavailable:
-            return None  # "nothing was done, call again with the same request_id"
+            told = await self._submitted(process, record, order)
+        except StoreUnavailable:  # "nothing was done, call again with the same request_id"
+            if any(one.order_id == record.order_id for one in self.bot.effects):
+                self.falsehoods.append(f"told that nothing was done: {record.order_id}")
+            return None
         except BotError:
             return "unknown"
-        return protocol.outcome(record.state)
+        return protocol.outcome(told.state)
 
     async def _submitted(
         self, process: Process, record: OrderRecord, order: OrderRequest
@@ -238,18 +242,12 @@ class World:
 
     def _new(self, wish: Wish) -> tuple[OrderRecord, OrderRequest]:
         self._tags += 1
-        request_id = UUID(int=wish.number)
-        order = OrderRequest.model_construct(
-            request_id=request_id, agent=wish.agent, pair=wish.pair, side=wish.side,
-            amount=Decimal(wish.amount), order_type="market", price=None,
-        )  # fmt: skip
-        now = self.clock.now()
+        order, number, now = self._orders[wish], self._tags, self.clock.now()
         record = OrderRecord(
-            order_id=f"o{self._tags}", issuer="tests", subject=wish.agent, request_id=request_id,
-            agent=wish.agent, fingerprint="",
-            tag=f"{marks.TAG_PREFIX}{self._tags}", bot=BOT, pair=wish.pair, side=wish.side,
-            amount=order.amount, order_type="market", price=None, mode="dry-run",
-            state=State.RECEIVED, created_at=now, updated_at=now,
+            order_id=f"o{number}", issuer="tests", subject=wish.agent, request_id=order.request_id,
+            agent=wish.agent, fingerprint="", tag=f"{marks.TAG_PREFIX}{number}", bot=BOT,
+            pair=wish.pair, side=wish.side, amount=order.amount, order_type="market", price=None,
+            mode="dry-run", state=State.RECEIVED, created_at=now, updated_at=now,
         )  # fmt: skip
         return record, order
 
@@ -257,7 +255,7 @@ class World:
         return self.ledger.orders[order_id].state in protocol.IN_FLIGHT
 
     def _violations(self) -> list[str]:
-        found = [*self._effects(), *self._answers(), *self._limits()]
+        found = [*self._effects(), *self._answers(), *self._limits(), *self.falsehoods]
         found += [f"unsettled: {o.order_id} {o.state}" for o in self._unsettled()]
         if len(self.ledger.steps) != len(self.ledger.audited):
             found.append("a step without its audit row")
@@ -311,3 +309,10 @@ class World:
         if len(pairs) != len(set(pairs)):
             found.append("two positions in one pair")
         return found
+
+
+def _asked(wish: Wish) -> OrderRequest:
+    return OrderRequest.model_construct(
+        request_id=UUID(int=wish.number), agent=wish.agent, pair=wish.pair, side=wish.side,
+        amount=Decimal(wish.amount), order_type="market", price=None,
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""The life of one gateway process, and its store: every step takes a moment, the last is never over."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+from mcp_gateway.errors import StoreUnavailable
+from mcp_gateway.storage.engines import file_of, make_engine
+from mcp_gateway.storage.revisions import Revisions
+from mcp_gateway.storage.sql import Store, _Opened
+from mcp_gateway.storage.workers import Workers
+
+T = TypeVar("T")
+STEP_S: Final = 0.001
+FILE: Final = "gateway.sqlite"
+
+
+@dataclass
+class Life:
+    """Whether the process lives, and how its store is.
+
+    ``outage`` is how many transactions from now the store fails, and how: ``lost`` where
+    nothing is written, ``unheard`` where it is written and nobody is told.
+    """
+
+    dead: bool = False
+    outage: list[str] = field(default_factory=list)
+
+    async def step(self) -> None:
+        """Let a moment pass; it does not end for the dead."""
+        await asyncio.sleep(STEP_S)
+        if self.dead:
+            await asyncio.Event().wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _AtOnce:
+    """Stands for the store's thread: what it does takes a moment of virtual time."""
+
+    life: Life
+
+    async def run(self, work: Callable[[], T]) -> T:
+        await self.life.step()
+        trouble = self.life.outage.pop(0) if self.life.outage else ""
+        if trouble == "lost":
+            raise StoreUnavailable("The store is gone.")
+        result = work()
+        await self.life.step()
+        if trouble == "unheard":
+            raise StoreUnavailable("The store went at the commit.")
+        return result
+
+    async def stop(self) -> None:
+        """There is no thread."""
+
+
+class StoreOfALife(Store):
+    """A real SQLite store without a thread of its own, as good as the process that has it."""
+
+    def __init__(self, folder: Path, life: Life) -> None:
+        super().__init__(f"sqlite:///{folder / FILE}", data_dir=folder)
+        self._life = life
+
+    async def open(self, *, migrates: bool | None = None) -> Revisions:
+        """Open a file that was migrated before."""
+        self._take_hold()
+        at_once = cast(Workers, _AtOnce(self._life))
+        self._opened = _Opened(make_engine(self.name, self._url), at_once)
+        self._opened_inode = file_of(self._url).stat().st_ino
+        return Revisions(None)
+
+    async def close(self) -> None:
+        """Let file and lock go, at once: a dead process closes nothing in order."""
+        opened, self._opened = self._opened, None
+        holds, self._holds = self._holds, []
+        if opened is not None:
+            opened.engine.dispose()
+        for hold in reversed(holds):
+            hold.drop()

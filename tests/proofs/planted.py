@@ -1,0 +1,181 @@
+"""Wrong variants of the real code, each of which a proof must find: ``python -m tests.proofs.planted``.
+
+A variant is a change to the source of the package, made in a copy of it; the proof runs over
+the copy in a process of its own. A proof that finds nothing wrong there is worth nothing.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.proofs.model_bugs import MODEL_BUGS
+from tests.proofs.variants import Variant
+
+ROOT: Final = Path(__file__).parents[2]
+SIMULATION: Final = ("-m", "tests.proofs.simulation", "--deviations", "0", "--to-the-first")
+SEEDS: Final = 30_000
+LONGEST_S: Final = 240
+
+
+def _bug(name: str, file: str, old: str, new: str) -> Variant:
+    return Variant(
+        name, f"mcp_gateway/orders/{file}", old, new, (*SIMULATION, "--seeds", str(SEEDS))
+    )
+
+
+SIMULATION_BUGS: Final = (
+    _bug(
+        "an order without an answer is sent again", "submission.py",
+        "            answer, execution = await ask()\n",
+        "            answer, execution = await ask()\n"
+        "            if isinstance(answer, Unanswered):\n"
+        "                answer, execution = await ask()\n",
+    ),
+    _bug(
+        "the order leaves before it is written down", "submission.py",
+        "        try:\n            record = await self._weighed(record, order, facts, origin)\n",
+        "        if order.side == \"buy\" and facts.price is not None:\n"
+        "            early = Entry(record.pair, record.amount * facts.price.value, \"market\", None, record.tag)\n"
+        "            await self.bot.enter(early)\n"
+        "        try:\n            record = await self._weighed(record, order, facts, origin)\n",
+    ),
+    _bug(
+        "a commit that failed is taken for made", "submission.py",
+        "        except PlaceTaken:\n            return await self.deny(record, origin, \"bot_busy\")\n",
+        "        except PlaceTaken:\n            return await self.deny(record, origin, \"bot_busy\")\n"
+        "        except GatewayError:\n"
+        "            blind = Entry(record.pair, record.amount * 100, \"market\", None, record.tag)\n"
+        "            await self.bot.enter(blind)\n            raise\n",
+    ),
+    _bug(
+        "a store that fails behind the order reads like nothing was done", "submission.py",
+        "            raise answers.unknown(sent) from error\n", "            raise\n",
+    ),
+    _bug(
+        "the first refusal is believed, whatever was done", "submission.py",
+        "        if not (isinstance(answer, Refused) and answer.code in DOUBTFUL_REFUSALS):\n",
+        "        if True:\n",
+    ),
+    _bug(
+        "what others have reserved is not looked at", "submission.py",
+        "            verdict = risk.judge(order, facts, standing)\n",
+        "            verdict = risk.judge(order, facts, NOTHING_STANDS)\n",
+    ),
+    _bug(
+        "no answer is taken for a no", "protocol.py",
+        "    return Event.REFUSE if isinstance(answer, Refused) else Event.LOSE\n",
+        "    return Event.REFUSE\n",
+    ),
+    _bug(
+        "a lost connection is taken for one that was never made", "protocol.py",
+        "    if isinstance(answer, NotSent):\n        return Event.NOT_SENT\n",
+        "    if not isinstance(answer, Refused):\n        return Event.NOT_SENT\n",
+    ),
+    _bug(
+        "a crash behind `sent` is taken for one before it", "protocol.py",
+        "(_S.SENT, _E.INTERRUPT): _S.UNKNOWN", "(_S.SENT, _E.INTERRUPT): _S.DENIED",
+    ),
+    _bug(
+        "an unknown order holds neither place nor money", "protocol.py",
+        "IN_FLIGHT: Final = frozenset({State.SENT, State.UNKNOWN})\n"
+        "RESERVING: Final = frozenset({State.RESERVED, State.SENT, State.UNKNOWN})\n",
+        "IN_FLIGHT: Final = frozenset({State.SENT})\n"
+        "RESERVING: Final = frozenset({State.RESERVED, State.SENT})\n",
+    ),
+    _bug(
+        "any trade is taken for ours", "marks.py",
+        "            if order.side == \"buy\" and order.tag == tag:\n",
+        "            if order.side == \"buy\":\n",
+    ),
+    _bug(
+        "absence counts at once", "absence.py",
+        "    at_rest = restarted or now - watch.since >= patience.quiet_s\n"
+        "    if not at_rest:\n        return replace(watch, missed_since=None), False\n",
+        "    if now >= watch.since:\n        return watch, True\n",
+    ),
+    _bug(
+        "every bot is taken for restarted", "reconcile.py",
+        "    return started_at is not None and noted is not None and started_at.isoformat() != noted\n",
+        "    return True\n",
+    ),
+    _bug(
+        "a bot that does not answer is taken for one that has nothing", "reconcile.py",
+        "            execution = await self._look(record, before)\n",
+        "            try:\n                execution = await self._look(record, before)\n"
+        "            except GatewayError:\n                execution = None\n",
+    ),
+    _bug(
+        "waits are counted on the wall clock", "reconcile.py",
+        "        now = self.clock.monotonic()\n        watch, counts = missed(",
+        "        now = self.clock.now().timestamp() - 1763460000\n        watch, counts = missed(",
+    ),
+    _bug(
+        "an unknown order is forgotten", "reconcile.py",
+        "        unknown = await self.ledger.in_states(self.bot_name, {State.UNKNOWN})\n",
+        "        unknown = (await self.ledger.in_states(self.bot_name, {State.UNKNOWN}))[:0]\n",
+    ),
+)  # fmt: skip
+VARIANTS: Final = (*SIMULATION_BUGS, *MODEL_BUGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """Whether a variant was found, by which word, in how many seconds."""
+
+    variant: Variant
+    found: bool
+    told: str
+    seconds: float
+
+
+def hunt(variant: Variant) -> Hunt:
+    """Run the variant's proof over a copy of the package with the variant in it.
+
+    Raises:
+        AssertionError: the source has moved on, so that the variant means nothing any more.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        shutil.copytree(ROOT / "mcp_gateway", copy / "mcp_gateway")
+        shutil.copytree(ROOT / "tests", copy / "tests")
+        wrong = copy / variant.file
+        source = wrong.read_text("utf-8")
+        if source.count(variant.old) != 1:
+            raise AssertionError(f"{variant.file} has no (or more than one): {variant.old!r}")
+        wrong.write_text(source.replace(variant.old, variant.new), "utf-8")
+        done = subprocess.run(
+            [sys.executable, *variant.proof], cwd=copy, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(copy)}, timeout=LONGEST_S, check=False,
+        )  # fmt: skip
+    lines = done.stdout.strip().splitlines() or [done.stderr.strip()[-300:]]
+    # 1 is how a proof says that it found something; a crash of the proof itself is no find.
+    return Hunt(variant, done.returncode == 1, lines[-1].strip(), time.monotonic() - started)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hunt every variant (or those whose name has a word in it) and tell which were found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("word", nargs="?", default="")
+    args = parser.parse_args(argv)
+    hunts = [hunt(variant) for variant in VARIANTS if args.word in variant.name]
+    for one in hunts:
+        word = "found" if one.found else "NOT FOUND"
+        sys.stdout.write(
+            f"{word:10} {one.seconds:5.1f} s  {one.variant.name}\n  {one.told[:200]}\n"
+        )
+    found = sum(one.found for one in hunts)
+    sys.stdout.write(f"{found} of {len(hunts)} planted bugs found\n")
+    return int(found != len(hunts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
