@@ -51,6 +51,10 @@ CONNECTIONS: Final[dict[EngineName, int]] = {"sqlite": 1, "postgresql": 10}
 _POSTGRES: Final = {
     "connect_timeout": 3,
     "tcp_user_timeout": 5000,
+    # A host that vanishes while we wait for its answer: nothing of ours is underway then.
+    "keepalives_idle": 5,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
     "options": "-c statement_timeout=5s -c lock_timeout=4s "
     "-c idle_in_transaction_session_timeout=10s",
 }

@@ -34,7 +34,7 @@ from mcp_gateway.storage.revisions import (
     refuse_newer,
 )
 from mcp_gateway.storage.trouble import EngineName, crowded, unavailable
-from mcp_gateway.storage.workers import Workers
+from mcp_gateway.storage.workers import NoTurn, Workers
 
 __all__ = ["Revisions", "Store", "check", "take_turn"]
 
@@ -188,7 +188,7 @@ class Store:
         engine, workers = self._opened.engine, self._opened.workers
         try:
             return await workers.run(partial(_transact, engine, work, writes=writes))
-        except TimeoutError:
+        except NoTurn:
             raise crowded(self.name) from None
         except IntegrityError:
             raise

@@ -12,6 +12,10 @@ import anyio.to_thread
 T = TypeVar("T")
 
 
+class NoTurn(Exception):
+    """No thread became free in time; nothing was begun."""
+
+
 class Workers:
     """So many threads of their own: what is handed in is begun in that order.
 
@@ -33,7 +37,7 @@ class Workers:
         awaited to its end, and only then the cancellation goes on.
 
         Raises:
-            TimeoutError: no thread became free; nothing was begun.
+            NoTurn: no thread became free; nothing was begun.
         """
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         begun = self._threads.submit(copy_context().run, work)
@@ -46,7 +50,7 @@ class Workers:
                 with anyio.CancelScope(shield=True):
                     await over.wait()
         if begun.cancelled():
-            raise TimeoutError
+            raise NoTurn
         return begun.result()
 
     async def stop(self) -> None:
