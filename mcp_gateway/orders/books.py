@@ -13,6 +13,7 @@ from mcp_gateway.audit.log import AuditLog, run_flusher
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.clock import Clock
 from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.events import BotEvents
 from mcp_gateway.market.service import Market
 from mcp_gateway.orders.absence import Patience
 from mcp_gateway.orders.detached import Detached
@@ -53,6 +54,7 @@ class Books:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.reconciler.run)
                 group.start_soon(self.follower.run)
+                group.start_soon(self.follower.listen)
                 group.start_soon(run_flusher, self.trail, self.records.audit_log, self.clock)
         finally:
             with anyio.CancelScope(shield=True):
@@ -116,13 +118,20 @@ def _books(
         submission, ledger, bot, clock, settings.bot, orphaned_after_s,
         Patience(settings.quiet_s, CYCLE_S),
     )  # fmt: skip
-    follower = Follower(ledger, bot, clock, settings.bot)
+    follower = Follower(ledger, bot, clock, settings.bot, _events(settings, clock))
     orders = OrderService(
         ledger, submission, reconciler, follower, work,
         bot_name=settings.bot, mode=settings.mode,
     )  # fmt: skip
     records = Records(ledger, AuditLog(store), bot, settings.bot)
     return Books(store, records, orders, reconciler, follower, trail, clock)
+
+
+def _events(settings: Settings, clock: Clock) -> BotEvents | None:
+    token = settings.freqtrade_ws_token
+    if token is None:
+        return None
+    return BotEvents(settings.freqtrade_url, token.get_secret_value(), clock=clock)
 
 
 def _longest_step_s(settings: Settings) -> float:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from mcp_gateway.domain.answers import Accepted, NotSent, Unanswered
 from mcp_gateway.domain.orders import OrderRecord
-from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import BotUnavailable, GatewayError, OrderNotResting
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import answers, marks, protocol
@@ -41,7 +40,8 @@ class Cancellation:
         record = await self.follower.follow(record)
         if record.state not in protocol.RESTING:
             return _ended(record)
-        await self._ensure_alone(record)
+        if not await self._is_alone(record):  # it ended a moment ago
+            return _ended(await self.follower.follow(record))
         record = await self.ledger.move(record, [Move(Event.ASK_CANCEL, "cancel_asked")], origin)
         answer = await self.bot.cancel(answers.trade_of(record))
         self.finder.forget_positions()
@@ -58,12 +58,19 @@ class Cancellation:
             )
         raise _not_resting(record, "The bot did not cancel it; it still rests.", "cancel_refused")
 
-    async def _ensure_alone(self, record: OrderRecord) -> None:
-        """Refuse where the bot would cancel another order of the same trade with it."""
+    async def _is_alone(self, record: OrderRecord) -> bool:
+        """Tell whether our order is still open; refuse where another one of its trade is too.
+
+        The bot cancels whatever is open in the trade, and gives the id of a deleted trade to
+        the next one: what is asked for must be ours at this moment.
+        """
         trade = await self.bot.trade(answers.trade_of(record))
-        others = [] if trade is None else _open_beside(trade, record)
-        if others:
+        is_open = set() if trade is None else {one.order_id for one in trade.orders if one.is_open}
+        if record.bot_order_id not in is_open:
+            return False
+        if len(is_open) > 1:
             raise _not_resting(record, "Another order of its trade is open.", "trade_is_shared")
+        return True
 
     async def _seen(self, record: OrderRecord, done: bool, origin: Origin) -> OrderRecord:
         """Look what the cancel did; the bot deletes an entry of which nothing was filled."""
@@ -76,14 +83,6 @@ class Cancellation:
         return record
 
 
-def _open_beside(trade: Trade, record: OrderRecord) -> list[str]:
-    return [
-        order.order_id
-        for order in trade.orders
-        if order.is_open and order.order_id != record.bot_order_id
-    ]
-
-
 def _ended(record: OrderRecord) -> OrderRecord:
     """Return an order that is cancelled already; refuse for one that can't be."""
     if record.state in protocol.ENDED_UNFILLED:
@@ -94,5 +93,5 @@ def _ended(record: OrderRecord) -> OrderRecord:
 
 
 def _not_resting(record: OrderRecord, message: str, code: str | None) -> OrderNotResting:
-    told = {"request_id": str(record.request_id), "status": answers.status(record)}
+    told = {"request_id": str(record.request_id), "order_status": answers.status(record)}
     return OrderNotResting(message, code=code, detail=told)

@@ -17,6 +17,7 @@ from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.events import BotEvent, BotEvents
 from mcp_gateway.orders import marks, protocol
 from mcp_gateway.orders.ledger import Ledger, Superseded
 from mcp_gateway.orders.protocol import Due, Event
@@ -31,12 +32,18 @@ _log = logs.get(__name__)
 
 @dataclass(slots=True)
 class Follower:
-    """Keeps the ledger true after an order was placed."""
+    """Keeps the ledger true after an order was placed.
+
+    Args:
+        events: the bot's websocket, where it is configured.
+    """
 
     ledger: Ledger
     bot: FreqtradeClient
     clock: Clock
     bot_name: str
+    events: BotEvents | None = None
+    _missed: set[str] = field(default_factory=set)
     _cancelled: dict[str, str] = field(default_factory=dict)
     _woken: anyio.Event = field(default_factory=anyio.Event)
 
@@ -61,12 +68,25 @@ class Follower:
             group.cancel_scope.cancel()
         self._woken = anyio.Event()
 
-    def wake(self) -> None:
-        """Look again at once."""
+    async def listen(self) -> None:
+        """Look at once whenever the bot tells of a trade; until cancelled."""
+        if self.events is None:
+            return
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.events.keep)
+            async for event in self.events:
+                self.hear(event)
+
+    def hear(self, event: BotEvent) -> None:
+        """Take note of one event of the bot's."""
+        if event.kind == "new_candle":
+            return
+        if event.vanished and event.tag is not None:
+            self._note_cancel(event.tag, event.reason or "other")
         self._woken.set()
 
-    def note_cancel(self, tag: str, reason: str) -> None:
-        """Remember that the bot told of an entry's cancel, and why, before it forgets the entry."""
+    def _note_cancel(self, tag: str, reason: str) -> None:
+        """Remember why an entry was cancelled, for the bot has forgotten it."""
         while len(self._cancelled) >= CANCELS_KEPT:
             self._cancelled.pop(next(iter(self._cancelled)))
         self._cancelled[tag] = reason
@@ -103,14 +123,14 @@ class Follower:
         order = None if trade is None else marks.same_order(record, trade)
         if trade is None or order is None:
             gone = await self._gone(record, trade)
-            return await self.ledger.move(record, [gone], ORIGIN)
+            return await self.ledger.move(record, [gone], ORIGIN) if gone else record
         event = protocol.seen(order, record.filled_amount)
         if event is None:
             return record
         changes = marks.changes(marks.execution(trade, order))
         return await self.ledger.move(record, [Move(event, changes=changes)], ORIGIN)
 
-    async def _gone(self, record: OrderRecord, trade: Trade | None) -> Move:
+    async def _gone(self, record: OrderRecord, trade: Trade | None) -> Move | None:
         """Return what it means that the bot shows the order no more.
 
         It deletes an entry that was cancelled unfilled, trade and all, and only its event told
@@ -120,7 +140,17 @@ class Follower:
             return Move(Event.CANCEL, reason)
         if trade is not None and trade.tag == await self._tag_of_trade(record):
             return Move(Event.CANCEL, "cancelled_at_bot")
+        if self.events is not None and self.events.connected and self._is_news(record):
+            return None  # the event that tells why may come a moment after the deletion
         return Move(Event.VANISH)  # ids of deleted trades are given out again
+
+    def _is_news(self, record: OrderRecord) -> bool:
+        """Tell whether this is the first look that misses the order."""
+        if record.order_id in self._missed:
+            self._missed.discard(record.order_id)
+            return False
+        self._missed.add(record.order_id)
+        return True
 
     async def _tag_of_trade(self, record: OrderRecord) -> str | None:
         if record.side == "buy":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+import anyio
 import httpx2
 
 from mcp_gateway.freqtrade.client import FreqtradeClient
@@ -66,7 +67,7 @@ class WatchedBot(TradingBot):
             newest = int(self.clock.now().timestamp()) // CANDLE_S * CANDLE_S - CANDLE_S
             self.candles = {(pair, self.timeframe): newest for pair in self.pairs}
             return await self._answer(request)
-        if self.faults and self.faults[0] in {"late", "hang"}:
+        if {"late", "hang"} & set(self.faults):
             self._at_the_latest()
         work = asyncio.ensure_future(self._answer(request))
         self._working.add(work)
@@ -79,7 +80,9 @@ class WatchedBot(TradingBot):
             work.exception()  # nobody may be left to be told
 
     def _at_the_latest(self) -> None:
-        release = self.release = type(self.release)()
+        if self.release.is_set():
+            self.release = anyio.Event()
+        release = self.release
         loop = asyncio.get_running_loop()
         loop.call_later(LATEST_EFFECT_S, release.set)
         loop.call_later(LATEST_EFFECT_S, self.take_effect)
@@ -88,6 +91,11 @@ class WatchedBot(TradingBot):
         """Let everything happen that hangs or is late."""
         self.release.set()
         self.take_effect()
+
+    def restart(self) -> None:
+        """Start the bot anew: what hung or was late never happens."""
+        super().restart()
+        self.release.set()
 
     def _arrived(self, request: httpx2.Request, endpoint: str) -> Callable[[], dict[str, Any]]:
         act = super()._arrived(request, endpoint)

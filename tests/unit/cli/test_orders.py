@@ -62,7 +62,7 @@ def test_the_list_is_readable_for_people(tmp_path: Path) -> None:
     made = placed_and_denied(tmp_path)
     denied, placed = command(tmp_path, "orders", "list").out.splitlines()
     assert made["placed"] in placed
-    assert placed.split()[1] == "placed"
+    assert placed.split()[1] == "filled"
     assert "BTC/USDT" in placed
     assert "denied" in denied
     assert "agent-b" in denied

@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
+from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.domain.positions import Balance, BotState, Trade
-from mcp_gateway.orders.risk import Facts, Price, judge, largest_notional
+from mcp_gateway.orders.risk import (
+    NOTHING_STANDS,
+    Facts,
+    Price,
+    Standing,
+    judge,
+    largest_notional,
+)
 from tests.support.desk import order
 
 pytestmark = pytest.mark.unit
@@ -22,14 +30,15 @@ HELD = Trade(
     lot_step=Decimal("0.1"), opened_at=None, orders=(),
 )  # fmt: skip
 FACTS = Facts(
-    declared_mode="dry-run", bot=STATE, pairs=("BTC/USDT",), price=Price(Decimal(100), 10.0, 300),
-    balance=Balance("USDT", Decimal(10_000), Decimal(9_000), True), open_positions=0,
-    pair_is_held=False, held=None, fee_rate=None, lot_step=None, bot_started_at=None,
+    declared_mode="dry-run", bot=STATE, open_trades=(), pair_is_held=False, bot_started_at=None,
+    pairs=("BTC/USDT",), price=Price(Decimal(100), 10.0, 300),
+    balance=Balance("USDT", Decimal(10_000), Decimal(9_000), True),
+    market=MarketRules(Decimal("0.1"), Decimal(5)),
 )  # fmt: skip
 
 
-def failed(facts: Facts, **changes: Any) -> list[str]:
-    return [check.rule for check in judge(order(**changes), facts).failed]
+def failed(facts: Facts, standing: Standing = NOTHING_STANDS, **changes: Any) -> list[str]:
+    return [check.rule for check in judge(order(**changes), facts, standing).failed]
 
 
 def bot(**changes: Any) -> Facts:
@@ -52,8 +61,9 @@ def test_an_ordinary_entry_passes() -> None:
         (bot(max_open_positions=0), "no_free_slot"),
         (replace(FACTS, pairs=("ETH/USDT",)), "pair_not_whitelisted"),
         (replace(FACTS, price=Price(Decimal(100), 601.0, 300)), "price_unavailable"),
-        (replace(FACTS, open_positions=3), "no_free_slot"),
+        (replace(FACTS, open_trades=(HELD,) * 3), "no_free_slot"),
         (replace(FACTS, pair_is_held=True), "position_exists"),
+        (replace(FACTS, market=MarketRules(None, Decimal(5), Decimal(1))), "market_unknown"),
     ],
 )
 def test_each_rule_denies_an_entry(facts: Facts, rule: str) -> None:
@@ -64,7 +74,7 @@ def test_each_rule_denies_an_entry(facts: Facts, rule: str) -> None:
 def test_a_rule_that_can_not_be_evaluated_denies() -> None:
     """No price, no balance: denied, not waved through (orders)."""
     assert set(failed(replace(FACTS, price=None))) == {
-        "price_unavailable", "notional_too_large", "balance_too_small",
+        "price_unavailable", "market_unknown", "notional_too_large", "balance_too_small",
     }  # fmt: skip
     assert failed(replace(FACTS, balance=None)) == ["balance_too_small"]
 
@@ -99,9 +109,11 @@ def test_exits_are_never_trapped_by_rules_for_entries() -> None:
     """A paused bot, a delisted pair, no price, no slot, no balance: a sell passes (orders)."""
     worst = replace(
         bot(state="paused", entries_enabled=False, max_open_positions=0),
-        pairs=(), price=None, balance=None, open_positions=9, pair_is_held=True, held=HELD,
+        pairs=(), price=None, balance=None, open_trades=(HELD,) * 9, pair_is_held=True, held=HELD,
+        market=MarketRules(),
     )  # fmt: skip
-    assert failed(worst, side="sell", amount="2") == []
+    full = Standing(quote=Decimal(10**9), entries=99, pair_reserved=True, under_review=True)
+    assert failed(worst, full, side="sell", amount="2") == []
 
 
 @pytest.mark.parametrize(
@@ -109,4 +121,47 @@ def test_exits_are_never_trapped_by_rules_for_entries() -> None:
 )
 def test_a_sell_is_bounded_by_what_is_held_to_within_a_step(amount: str, rules: list[str]) -> None:
     """Within one lot step it is a full exit; beyond, it is refused (freqtrade)."""
-    assert failed(replace(FACTS, held=HELD), side="sell", amount=amount) == rules
+    held = replace(FACTS, held=HELD, pair_is_held=True)
+    assert failed(held, side="sell", amount=amount) == rules
+
+
+@pytest.mark.parametrize(
+    ("amount", "rules"),
+    [("0.1", []), ("0.09", ["amount_below_step"]), ("0.000001", ["amount_below_step"])],
+)
+def test_a_sell_below_a_step_is_denied(amount: str, rules: list[str]) -> None:
+    """The bot would say yes and sell nothing (freqtrade)."""
+    held = replace(FACTS, held=HELD, pair_is_held=True)
+    assert failed(held, side="sell", amount=amount) == rules
+
+
+def test_dust_that_is_all_there_is_can_be_sold() -> None:
+    """A full exit is within a step of what is held, however little that is: never trapped."""
+    dust = replace(HELD, amount=Decimal("0.05"))
+    held = replace(FACTS, held=dust, pair_is_held=True)
+    assert failed(held, side="sell", amount="0.05") == []
+
+
+@pytest.mark.parametrize(
+    ("held", "pair_is_held", "rules"),
+    [
+        (None, False, ["nothing_to_sell"]),
+        (None, True, ["position_not_yours"]),
+        (replace(HELD, amount=Decimal(0)), True, ["nothing_to_sell", "more_than_held"]),
+        (HELD, True, []),
+    ],
+    ids=["nobody_holds_it", "another_holds_it", "still_resting", "held"],
+)
+def test_a_sell_closes_what_the_agent_itself_holds(
+    held: Trade | None, pair_is_held: bool, rules: list[str]
+) -> None:
+    """Another's position is not for sale, and that is told apart from no position (orders)."""
+    facts = replace(FACTS, held=held, pair_is_held=pair_is_held)
+    assert failed(facts, side="sell", amount="1") == rules
+
+
+@pytest.mark.parametrize("state", ["stopped", "reload_config"])
+def test_a_stopped_bot_is_asked_for_no_exit(state: str) -> None:
+    """It refuses exits too; paused it serves them (freqtrade)."""
+    held = replace(bot(state=state), held=HELD, pair_is_held=True)
+    assert failed(held, side="sell", amount="1") == ["bot_not_running"]

@@ -1,0 +1,172 @@
+"""How small an entry may be, and what others have set aside: the bot adjusts in silence."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from mcp_gateway.domain.market import LARGEST_RESERVE, MarketRules
+from mcp_gateway.domain.orders import Check, OrderRecord, State, canonical
+from mcp_gateway.domain.positions import Balance, BotState
+from mcp_gateway.orders.risk import NOTHING_STANDS, PRICE_MARGIN, Facts, Price, Standing, judge
+from tests.support.clock import START
+from tests.support.desk import order
+
+pytestmark = pytest.mark.unit
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+STEP, STAKE = Decimal("0.01"), Decimal(10)
+FACTS = Facts(
+    declared_mode="dry-run",
+    bot=BotState(
+        mode="dry-run", state="running", spot=True, quote_currency="USDT", timeframe="5m",
+        max_open_positions=3, entries_enabled=True, name="bot", version="2026.9",
+    ),
+    open_trades=(), pair_is_held=False, bot_started_at=None, pairs=("BTC/USDT",),
+    price=Price(Decimal(100), 10.0, 300),
+    balance=Balance("USDT", Decimal(100_000), Decimal(1_000), True),
+    market=MarketRules(STEP, STAKE),
+)  # fmt: skip
+
+
+def rules(
+    facts: Facts, amount: str, price: str | None = None, standing: Standing = NOTHING_STANDS
+) -> dict[str, Check]:
+    """Return the checks that fail, by rule."""
+    wanted = order(amount=amount, price=price, order_type="limit" if price else "market")
+    return {check.rule: check for check in judge(wanted, facts, standing).failed}
+
+
+def unmet(price: str | None, amount: str, market: MarketRules) -> set[str]:
+    return set(rules(replace(FACTS, market=market), amount, price))
+
+
+@pytest.mark.parametrize(
+    ("amount", "price", "passes"),
+    [("0.15", "100", True), ("0.14", "100", False), ("0.15", None, True), ("0.14", None, False)],
+)
+def test_a_stake_below_the_smallest_is_denied(amount: str, price: str | None, passes: bool) -> None:
+    """The bot would raise it by up to 30 %: its minimum with the largest reserve binds (freqtrade)."""
+    found = rules(FACTS, amount, price)
+    assert set(found) == (set() if passes else {"stake_below_minimum"})
+    if not passes:
+        told = found["stake_below_minimum"]
+        assert (told.limit, told.value) == ("15", "14")
+
+
+def test_the_smallest_amount_binds_as_a_stake_too() -> None:
+    """An exchange has a smallest amount beside a smallest value; the larger one counts."""
+    market = MarketRules(STEP, STAKE, Decimal("0.5"))
+    assert unmet("100", "0.74", market) == {"stake_below_minimum"}
+    assert unmet("100", "0.75", market) == set()
+
+
+def test_a_market_order_allows_for_an_order_book_above_the_last_price() -> None:
+    """The bot sizes it by its book: a smallest amount may cost more than the last price says."""
+    market = MarketRules(STEP, STAKE, Decimal("0.5"))
+    assert unmet(None, "0.75", market) == {"stake_below_minimum"}
+    assert unmet(None, canonical(Decimal("0.75") * (1 + PRICE_MARGIN) + STEP), market) == set()
+
+
+def test_a_market_of_which_nothing_is_known_is_denied() -> None:
+    """Neither lot step nor minimum: the operator has to write them down (orders)."""
+    assert unmet("100", "1", MarketRules()) == {"market_unknown"}
+    assert unmet("100", "1", MarketRules(minimum_stake=STAKE)) == {"market_unknown"}
+    assert unmet("100", "1", MarketRules(lot_step=STEP)) == {"market_unknown"}
+
+
+def test_a_stake_that_the_bot_took_before_stands_for_an_unknown_minimum() -> None:
+    """What was not raised once is no less than the minimum; below it nothing is known."""
+    known = replace(FACTS, market=MarketRules(lot_step=STEP), taken_stake=Decimal(50))
+    assert rules(known, "0.5", "100") == {}
+    assert set(rules(known, "0.49", "100")) == {"stake_below_minimum"}
+
+
+def test_an_entry_below_a_step_is_denied() -> None:
+    """Of less than one step the bot buys nothing."""
+    market = MarketRules(Decimal(1), Decimal(1), Decimal("0.01"))
+    assert unmet("200", "0.99", market) == {"amount_below_step"}
+    assert unmet("200", "1", market) == set()
+
+
+@unhurried
+@given(
+    amount=some.decimals("0.0001", 20, places=4),
+    price=some.decimals("0.01", 2000, places=2),
+    step=some.integers(-4, 0).map(Decimal(10).__pow__),
+    stake=some.decimals("0.1", 50, places=1),
+    smallest=some.none() | some.decimals("0.0001", 5, places=4),
+)
+def test_no_entry_passes_that_the_bot_might_raise(
+    amount: Decimal, price: Decimal, step: Decimal, stake: Decimal, smallest: Decimal | None
+) -> None:
+    """Whole steps bought at the price reach every minimum of the exchange's, without its reserve."""
+    market = MarketRules(step, stake, smallest)
+    if unmet(canonical(price), canonical(amount), market) & {
+        "stake_below_minimum", "amount_below_step",
+    }:  # fmt: skip
+        assert amount < step or amount * price < LARGEST_RESERVE * max(
+            stake, (smallest or step) * price
+        )
+    else:
+        assert amount >= step
+        assert amount * price >= LARGEST_RESERVE * max(stake, (smallest or step) * price)
+
+
+@pytest.mark.parametrize(
+    ("standing", "rule"),
+    [
+        (Standing(quote=Decimal(950)), "balance_too_small"),
+        (Standing(entries=3), "no_free_slot"),
+        (Standing(pair_reserved=True), "position_exists"),
+        (Standing(under_review=True), "order_under_review"),
+    ],
+    ids=["money", "slots", "pair", "review"],
+)
+def test_what_others_have_set_aside_denies(standing: Standing, rule: str) -> None:
+    """Between the bot's word and the send there is no gap in which two pass (orders)."""
+    assert set(rules(FACTS, "0.5", "100", standing)) == {rule}
+
+
+def test_a_bot_without_a_slot_limit_has_always_a_free_slot() -> None:
+    """-1 is how Freqtrade says unlimited; here it is None."""
+    unlimited = replace(FACTS, bot=replace(FACTS.bot, max_open_positions=None))
+    assert rules(unlimited, "0.5", "100", Standing(entries=99)) == {}
+
+
+def record(**changes: object) -> OrderRecord:
+    """An entry of alice's in BTC/USDT that has 100 set aside."""
+    wanted = order()
+    made = OrderRecord(
+        order_id="1", issuer="i", subject="alice", request_id=wanted.request_id, agent="alice",
+        fingerprint="", tag="gw:1", bot="b", pair="BTC/USDT", side="buy", amount=Decimal(1),
+        order_type="market", price=None, mode="dry-run", state=State.SENT, created_at=START,
+        updated_at=START, reserved_quote=Decimal(100),
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]  # a test names any field
+
+
+def test_the_standing_adds_up_what_others_hold() -> None:
+    """Money and slots of every entry; the pair where it is the same."""
+    others = [record(), record(pair="ETH/USDT", reserved_quote=Decimal("0.5"))]
+    assert Standing.of(record(), others) == Standing(Decimal("100.5"), 2, pair_reserved=True)
+    assert Standing.of(record(pair="SOL/USDT"), others) == Standing(Decimal("100.5"), 2)
+    assert Standing.of(record(), []) == NOTHING_STANDS
+
+
+@pytest.mark.parametrize(
+    ("mine", "held"),
+    [
+        ({}, True),
+        ({"agent": "bob"}, False),
+        ({"issuer": "x"}, False),
+        ({"pair": "ETH/USDT"}, False),
+    ],
+    ids=["same", "another_agent", "another_issuer", "another_pair"],
+)
+def test_a_review_holds_only_its_agent_and_pair(mine: dict[str, str], held: bool) -> None:
+    """As `needs_review` an order keeps neither money nor a slot of anybody's (orders)."""
+    waiting = record(state=State.NEEDS_REVIEW)
+    assert Standing.of(record(**mine), [waiting]) == Standing(under_review=held)
