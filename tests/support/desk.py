@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from mcp_gateway.audit.log import AuditLog
 from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest
+from mcp_gateway.domain.positions import Mode
 from mcp_gateway.domain.principals import Admission, Principal, admission_by_the_gate
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.market.service import Market
@@ -52,7 +53,12 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(
-    folder: Path, bot: TradingBot, clock: ManualClock, *, orphaned_after_s: float = 0.0
+    folder: Path,
+    bot: TradingBot,
+    clock: ManualClock,
+    *,
+    orphaned_after_s: float = 0.0,
+    mode: Mode = "dry-run",
 ) -> AsyncIterator[Desk]:
     """Open a desk over the store in ``folder``; opened again, it finds what was written."""
     newest = int(clock.now().timestamp()) // 300 * 300 - 300
@@ -64,14 +70,14 @@ async def open_desk(
         async with detached(1.0) as work:
             ledger = Ledger(store, clock)
             market = Market(client, open_kv(None, clock), clock, 300)
-            finder = FactFinder(ledger, client, market, market, clock, BOT, "dry-run", POLICY, 5.0)
+            finder = FactFinder(ledger, client, market, market, clock, BOT, mode, POLICY, 5.0)
             submission = Submission(ledger, finder, client, clock)
             reconciler = Reconciler(
                 submission, ledger, client, clock, BOT, orphaned_after_s, PATIENCE
             )
             follower = Follower(ledger, client, clock, BOT)
             orders = OrderService(
-                ledger, submission, reconciler, follower, work, bot_name=BOT, mode="dry-run"
+                ledger, submission, reconciler, follower, work, bot_name=BOT, mode=mode
             )
             yield Desk(bot, clock, store, ledger, AuditLog(store), reconciler, follower, orders)
     finally:

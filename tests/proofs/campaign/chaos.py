@@ -79,9 +79,11 @@ class Chaos:
             await self._storm(self.dice.choices(tuple(kinds), tuple(kinds.values()))[0])
 
     async def _storm(self, name: str) -> bool:
-        """Raise a storm, unless it delays and the last such is too young or not spent yet."""
+        """Raise a storm, unless the last one is not spent, or one that delays comes too soon."""
+        if await self.stage.faults_left():
+            return False
         if name in SLOW:
-            if time.monotonic() < self._next_slow_at or await self.stage.faults_left():
+            if time.monotonic() < self._next_slow_at:
                 return False
             self._next_slow_at = time.monotonic() + SLOW_APART_S
         self.storms[name] += 1

@@ -12,7 +12,7 @@ from tests.proofs.model.bot import Key
 
 _ORDERS: Final = (
     "SELECT order_id, subject, request_id, pair, side, amount, order_type, price, state, code,"
-    " tag, bot_order_id, reserved_quote FROM orders ORDER BY created_at"
+    " tag, bot_order_id, reserved_quote, trade_id FROM orders ORDER BY created_at"
 )
 _HISTORY: Final = "SELECT order_id, state FROM order_history ORDER BY id"
 _AUDIT: Final = "SELECT order_id, event FROM audit_log WHERE order_id IS NOT NULL ORDER BY id"
@@ -39,6 +39,7 @@ class Row:
     tag: str
     bot_order_id: str | None
     reserved_quote: str | None
+    trade_id: int | None
 
     @property
     def key(self) -> Key:

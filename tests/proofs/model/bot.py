@@ -87,6 +87,31 @@ class WatchedBot(TradingBot):
         loop.call_later(LATEST_EFFECT_S, release.set)
         loop.call_later(LATEST_EFFECT_S, self.take_effect)
 
+    @property
+    def hangs(self) -> bool:
+        """Whether it is at work on an order."""
+        return bool(self._working)
+
+    def rests(self, bot_order_id: str | None) -> bool:
+        """Tell whether an order waits to be filled."""
+        return any(one["order_id"] == bot_order_id for one in self._resting())
+
+    def rests_alone(self, bot_order_id: str | None) -> bool:
+        """Tell whether it does, and nothing is under way that could change that."""
+        return self.rests(bot_order_id) and not self.hangs and not self.pending
+
+    def fill_any(self, which: int, *, wholly: bool) -> None:
+        """Fill one of the resting orders, if there are any."""
+        trades = [t for t in self.status if any(one["is_open"] for one in t["orders"])]
+        if trades:
+            trade = trades[which % len(trades)]
+            [order] = [one for one in trade["orders"] if one["is_open"]]
+            left = order["amount"] - order["filled"]
+            self.fill(trade["trade_id"], None if wholly else round(left / 2, 8))
+
+    def _resting(self) -> list[dict[str, Any]]:
+        return [one for trade in self.status for one in trade["orders"] if one["is_open"]]
+
     def let_go(self) -> None:
         """Let everything happen that hangs or is late."""
         self.release.set()

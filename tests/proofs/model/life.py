@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar, cast
+
+from sqlalchemy import Engine, make_url
 
 from mcp_gateway.errors import StoreUnavailable
 from mcp_gateway.storage.engines import file_of, make_engine
@@ -15,6 +18,12 @@ from mcp_gateway.storage.workers import Workers
 T = TypeVar("T")
 STEP_S: Final = 0.001
 FILE: Final = "gateway.sqlite"
+
+
+@cache
+def _engine(file: str) -> Engine:
+    """Return one engine for a file, whatever is in it: what it has compiled is kept."""
+    return make_engine("sqlite", make_url(f"sqlite+pysqlite:///{file}"))
 
 
 @dataclass
@@ -67,7 +76,7 @@ class StoreOfALife(Store):
         """Open a file that was migrated before."""
         self._take_hold()
         at_once = cast(Workers, _AtOnce(self._life))
-        self._opened = _Opened(make_engine(self.name, self._url), at_once)
+        self._opened = _Opened(_engine(str(file_of(self._url))), at_once)
         self._opened_inode = file_of(self._url).stat().st_ino
         return Revisions(None)
 

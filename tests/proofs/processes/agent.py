@@ -1,6 +1,5 @@
 """An agent over real HTTP that never gives up on an order, nor sends it under another id."""
 
-import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
@@ -19,12 +18,11 @@ CALL_S: Final = 20.0
 
 @dataclass
 class Told:
-    """An order's request id, every answer with an outcome that came, and when it was final."""
+    """An order's request id, and every answer with an outcome that came."""
 
     request_id: str
     side: str
     answers: list[dict[str, Any]] = field(default_factory=list)
-    final_at: float | None = None
 
     @property
     def finals(self) -> set[str]:
@@ -40,8 +38,12 @@ class Agent:
     orders: list[Told] = field(default_factory=list)
     _auth: httpx2.Auth = field(default_factory=lambda: signing(token()))
 
-    async def settle(self, pair: str, side: str, amount: str) -> Told:
-        """Send one order under one request id until its outcome is final, and once more."""
+    async def settle(self, pair: str, side: str, amount: str, *, twice: bool = True) -> Told:
+        """Send one order under one request id until its outcome is final.
+
+        Args:
+            twice: asks once more then, for the answer must stay what it was.
+        """
         told = Told(str(uuid4()), side)
         self.orders.append(told)
         order = {
@@ -52,8 +54,8 @@ class Agent:
             with anyio.move_on_after(PATIENCE_S):
                 while not told.finals:
                     await self._send(http, order, told)
-                told.final_at = time.monotonic()
-                await self._send(http, order, told)
+                if twice:
+                    await self._send(http, order, told)
         return told
 
     async def _send(self, http: httpx2.AsyncClient, order: dict[str, Any], told: Told) -> None:

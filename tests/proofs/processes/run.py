@@ -53,7 +53,9 @@ class Run:
         first = LEAVES_A_SENT_ORDER if failpoint.begins == "sent" else self.case.failpoint
         await self._start((first, 1 if failpoint.begins == "stopping" else passage))
         if self.case.kind != "entry":
-            await self.agent.settle("BTC/USDT", "buy", "1")
+            # Asked once: each passage of a failpoint by this order is one of its own.
+            await self.agent.settle("BTC/USDT", "buy", "1", twice=False)
+            self.verdict.expect(self._alive, "the process ended before the order")
         self.bot.bot.faults.append(self.case.fault)
         if failpoint.begins == "stopping":
             self.bot.gate = anyio.Event()
@@ -71,6 +73,10 @@ class Run:
         # The place in flight is free again, and a fault that met no order strikes now.
         await self.agent.settle("ETH/USDT", "buy", "1")
         self.verdict.settled_s = max(back - started, time.monotonic() - back)
+
+    @property
+    def _alive(self) -> bool:
+        return self.running is not None and self.running.code is None
 
     async def end(self) -> None:
         """End the process that is left."""

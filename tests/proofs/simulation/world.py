@@ -31,7 +31,6 @@ LOOK_S: Final = 7.0
 ASK_AGAIN_S: Final = 25.0
 ROUND_S: Final = 20.0
 ORIGIN: Final = Origin("http", "call")
-STORMY_ROUNDS: Final = 6
 CALM_S: Final = 2000.0
 STATE: Final = BotState("dry-run", "running", True, "USDT", "5m", SLOTS, True, "bot", "1")
 
@@ -101,7 +100,9 @@ class Told:
 class World:
     """Runs wishes through processes that crash, over a tape; then looks at what came of it."""
 
-    def __init__(self, tape: Tape, wishes: tuple[Wish, ...], processes: int = 1) -> None:
+    def __init__(
+        self, tape: Tape, wishes: tuple[Wish, ...], processes: int = 1, rounds: int = 6
+    ) -> None:
         self.tape = tape
         self.clock = VirtualClock()
         self.scheduler = Scheduler(tape, self.clock)
@@ -109,6 +110,7 @@ class World:
         self.bot = SimulatedBot(tape, self.clock, self.scheduler)
         self.bot.is_sent = self._is_sent
         self.wishes = wishes
+        self.rounds = rounds
         self.told: dict[Wish, Told] = {wish: Told() for wish in wishes}
         self.crashes = 0
         self.falsehoods: list[str] = []
@@ -122,7 +124,7 @@ class World:
         """Live through the storm and the calm behind it; return what was broken."""
         for agent in dict.fromkeys(wish.agent for wish in self.wishes):
             self._go_on(agent)
-        for _ in range(STORMY_ROUNDS):
+        for _ in range(self.rounds):
             self._advance(ROUND_S)
             if self._over():
                 break

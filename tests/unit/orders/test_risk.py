@@ -63,7 +63,7 @@ def test_an_ordinary_entry_passes() -> None:
         (replace(FACTS, price=Price(Decimal(100), 601.0, 300)), "price_unavailable"),
         (replace(FACTS, open_trades=(HELD,) * 3), "no_free_slot"),
         (replace(FACTS, pair_is_held=True), "position_exists"),
-        (replace(FACTS, market=MarketRules(None, Decimal(5), Decimal(1))), "market_unknown"),
+        (replace(FACTS, market=MarketRules(None, Decimal(5), Decimal("0.1"))), "market_unknown"),
     ],
 )
 def test_each_rule_denies_an_entry(facts: Facts, rule: str) -> None:

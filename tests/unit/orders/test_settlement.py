@@ -14,7 +14,7 @@ from mcp_gateway.errors import BotUnavailable, GatewayError, RequestInvalid
 from mcp_gateway.orders.settlement import Decision, settle
 from tests.support.clock import ManualClock
 from tests.support.desk import BOT, Desk, admission, open_desk, order
-from tests.support.review import executed_late, given_up, sold_and_forgotten
+from tests.support.review import executed_late, sold_and_forgotten
 from tests.support.tradingbot import PRICE, TradingBot
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -35,7 +35,7 @@ def decision(finding: str, **changes: Any) -> Decision:
 
 
 async def settled(desk: Desk, record: OrderRecord, finding: str, **changes: Any) -> OrderRecord:
-    return await settle(desk.ledger, desk.bot.client(), record, decision(finding, **changes))
+    return await settle(desk.ledger, desk.reconciler.bot, record, decision(finding, **changes))
 
 
 async def told(desk: Desk, record: OrderRecord) -> dict[str, Any]:
@@ -157,8 +157,7 @@ async def test_only_what_waits_for_a_person_is_settled(desk: Desk) -> None:
     waits = await sold_and_forgotten(desk)
     done = await settled(desk, waits, "not-placed")
     [bought] = await desk.ledger.in_states(BOT, {State.FILLED})
-    rejected = await given_up(desk, pair="ETH/USDT") if not desk.bot.status else done
-    for record in (done, bought, rejected):
+    for record in (done, bought):
         with pytest.raises(RequestInvalid) as refused:
             await settled(desk, record, "placed")
         assert refused.value.code == "not_under_review"
@@ -205,5 +204,7 @@ async def test_of_two_operators_one_decides(desk: Desk) -> None:
 )  # fmt: skip
 def test_a_decision_that_makes_no_sense_is_refused(changes: dict[str, str]) -> None:
     """A reason that says something; numbers that are some, and of what happened only."""
+    sound = {"finding": "placed", "reason": REASON, "operator": "ann"}
+    assert Decision.model_validate(sound).filled is None
     with pytest.raises(ValidationError):
-        decision("placed", **changes)
+        Decision.model_validate(sound | changes)

@@ -1,0 +1,290 @@
+"""What becomes of placed orders: the bot is asked, and its answer alone is believed."""
+
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from mcp_gateway.domain.orders import OrderRecord, State
+from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders.follow import CANCELS_KEPT, INTERVAL_S
+from mcp_gateway.telemetry import metrics
+from tests.support.desk import PATIENCE, Desk, admission, order, refused, rested, stored
+
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+
+
+async def bought(desk: Desk, **changes: Any) -> None:
+    """Buy two of the base at the market."""
+    await desk.orders.create(admission(), order(amount="2", **changes))
+
+
+async def states(desk: Desk, record: OrderRecord) -> list[State]:
+    return [step.state for step in await desk.ledger.history(record.order_id)]
+
+
+async def test_every_fill_is_appended(desk: Desk) -> None:
+    """The order's life goes on after its receipt, which stays as it was (orders)."""
+    wanted = await rested(desk)
+    for amount, state, filled in (
+        (0.25, State.PARTIALLY_FILLED, "0.25"),
+        (0.25, State.PARTIALLY_FILLED, "0.5"),
+        (None, State.FILLED, "1"),
+    ):
+        desk.bot.fill(1, amount)
+        await desk.follower.look()
+        record = await stored(desk, wanted)
+        assert (record.state, record.filled_amount) == (state, pytest.approx(_decimal(filled)))
+    assert record.average_price == 90
+    told = await desk.orders.get(admission(), wanted.request_id)
+    assert (told["status"], told["filled_amount"]) == ("filled", 1.0)
+    assert [step["state"] for step in told["history"]][-4:] == [
+        "placed", "partially_filled", "partially_filled", "filled",
+    ]  # fmt: skip
+    replay = await desk.orders.create(admission(), wanted)
+    assert replay.answer["status"] == "submitted"
+
+
+def _decimal(number: str) -> Any:
+    return float(number)
+
+
+async def test_a_look_that_finds_nothing_new_writes_nothing(desk: Desk) -> None:
+    """A history of looks would bury the history of the order."""
+    wanted = await rested(desk)
+    desk.bot.fill(1, 0.5)
+    for _ in range(3):
+        await desk.follower.look()
+    assert (await states(desk, await stored(desk, wanted)))[-2:] == [
+        State.PLACED, State.PARTIALLY_FILLED,
+    ]  # fmt: skip
+
+
+async def test_a_resting_order_is_followed_when_asked_for(desk: Desk) -> None:
+    """get_order asks the bot itself: nobody has to wait for the next look."""
+    wanted = await rested(desk)
+    desk.bot.fill(1)
+    told = await desk.orders.get(admission(), wanted.request_id)
+    assert (told["status"], told["final"]) == ("filled", True)
+
+
+async def test_a_bot_that_is_down_leaves_the_record_to_tell(desk: Desk) -> None:
+    """What was known last is the answer; nothing is concluded from silence."""
+    wanted = await rested(desk)
+    desk.bot.fails = 500
+    told = await desk.orders.get(admission(), wanted.request_id)
+    assert told["status"] == "submitted"
+    with pytest.raises(GatewayError):
+        await desk.follower.look()
+    assert (await stored(desk, wanted)).state is State.PLACED
+
+
+async def test_a_filled_order_is_not_asked_for_again(desk: Desk) -> None:
+    """What is final is told from the record; a trade that was deleted later changes nothing."""
+    wanted = order()
+    await desk.orders.create(admission(), wanted)
+    desk.bot.status.clear()
+    await desk.follower.look()
+    told = await desk.orders.get(admission(), wanted.request_id)
+    assert (told["status"], told["outcome"]) == ("filled", "placed")
+
+
+async def test_what_a_time_out_of_the_bots_left_is_held(desk: Desk) -> None:
+    """It cancels the rest of a part-filled entry; the filled part can be sold."""
+    wanted = await rested(desk)
+    desk.bot.fill(1, 0.25)
+    desk.bot._cancel(1)
+    await desk.follower.look()
+    record = await stored(desk, wanted)
+    assert (record.state, float(record.filled_amount)) == (State.CANCELLED, 0.25)
+    sold = await desk.orders.create(admission(), order(side="sell", amount="0.25"))
+    assert sold.answer["outcome"] == "placed"
+
+
+async def test_an_entry_that_the_bot_forgot_has_vanished(desk: Desk) -> None:
+    """An unfilled entry that is cancelled is deleted; without its event nobody knows why."""
+    wanted = await rested(desk)
+    desk.bot._take_off(desk.bot.status[0], desk.bot.status[0]["orders"][0])
+    await desk.follower.look()
+    told = await desk.orders.get(admission(), wanted.request_id)
+    assert (told["status"], told["outcome"], told["code"]) == ("vanished", "placed", None)
+
+
+async def test_the_bots_event_tells_why_an_entry_is_gone(desk: Desk) -> None:
+    """`entry_cancel` comes before the bot forgets: then it is cancelled, and for that reason."""
+    wanted = await rested(desk)
+    desk.follower.note_cancel("gw:another", "something else")
+    desk.follower.note_cancel((await stored(desk, wanted)).tag, "cancelled due to timeout")
+    desk.bot.status.clear()
+    await desk.follower.look()
+    record = await stored(desk, wanted)
+    assert (record.state, record.code) == (State.CANCELLED, "cancelled due to timeout")
+
+
+async def test_an_event_alone_cancels_nothing(desk: Desk) -> None:
+    """The websocket only wakes: an order that the bot still shows rests."""
+    wanted = await rested(desk)
+    desk.follower.note_cancel((await stored(desk, wanted)).tag, "cancelled due to timeout")
+    await desk.follower.look()
+    assert (await stored(desk, wanted)).state is State.PLACED
+
+
+async def test_a_reason_outlives_a_store_that_fails(desk: Desk) -> None:
+    """The bot tells it once: it is kept until it is written."""
+    wanted = await rested(desk)
+    record = await stored(desk, wanted)
+    desk.follower.note_cancel(record.tag, "cancelled due to timeout")
+    desk.bot.status.clear()
+    await desk.store.close()
+    with pytest.raises(GatewayError):
+        await desk.follower.follow(record)
+    await desk.store.open()
+    await desk.follower.look()
+    record = await stored(desk, wanted)
+    assert (record.state, record.code) == (State.CANCELLED, "cancelled due to timeout")
+
+
+async def test_only_so_many_reasons_are_kept(desk: Desk) -> None:
+    """Events of orders that are nobody's here must not fill the memory; the oldest go."""
+    wanted = await rested(desk)
+    desk.follower.note_cancel((await stored(desk, wanted)).tag, "cancelled due to timeout")
+    for number in range(CANCELS_KEPT):
+        desk.follower.note_cancel(f"gw:{number}", "whatever")
+    assert len(desk.follower._cancelled) == CANCELS_KEPT
+    desk.bot.status.clear()
+    await desk.follower.look()
+    assert (await stored(desk, wanted)).state is State.VANISHED
+
+
+async def test_an_exit_that_left_a_trade_that_stays_was_cancelled(desk: Desk) -> None:
+    """From its answers the bot hides an exit that was cancelled unfilled (freqtrade)."""
+    await bought(desk)
+    wanted = await rested(desk, side="sell", amount="2", price="110")
+    desk.bot._cancel(1)
+    await desk.follower.look()
+    record = await stored(desk, wanted)
+    assert (record.state, record.code) == (State.CANCELLED, "cancelled_at_bot")
+    assert record.filled_amount == 0
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+async def test_a_trade_id_that_was_given_away_again_tells_nothing(desk: Desk, side: str) -> None:
+    """Another trade under the id: vanished, and never the other's numbers (freqtrade)."""
+    if side == "sell":
+        await bought(desk)
+    price = "90" if side == "buy" else "110"
+    wanted = await rested(desk, side=side, price=price)
+    before = await stored(desk, wanted)
+    desk.bot.status.clear()
+    desk.bot.enter("BTC/USDT", "strategy", 7.0)
+    await desk.follower.look()
+    record = await stored(desk, wanted)
+    assert (record.trade_id, desk.bot.status[0]["trade_id"]) == (1, 1)
+    assert (record.state, record.filled_amount) == (State.VANISHED, 0)
+    assert record.bot_order_id == before.bot_order_id
+
+
+async def test_an_order_id_of_another_pair_is_another_order(desk: Desk) -> None:
+    """Exchanges count orders by market: the same number in another pair is not ours."""
+    wanted = await rested(desk)
+    theirs = (await stored(desk, wanted)).bot_order_id
+    desk.bot.status.clear()
+    desk.bot.enter("ETH/USDT", "strategy", 7.0)
+    desk.bot.status[0]["orders"][0]["order_id"] = theirs
+    await desk.follower.look()
+    record = await stored(desk, wanted)
+    assert (record.state, record.filled_amount) == (State.VANISHED, 0)
+
+
+async def test_one_order_that_is_moved_elsewhere_holds_up_no_other(desk: Desk) -> None:
+    """Another gateway may have written it down just now; the look goes on."""
+    first, second = await rested(desk), await rested(desk, pair="ETH/USDT")
+    seen = await stored(desk, first)
+    desk.bot.fill(1)
+    desk.bot.fill(2)
+    asked = desk.follower.ledger.in_states
+
+    async def an_old_look(*asking: Any) -> tuple[OrderRecord, ...]:
+        old = await asked(*asking)
+        await desk.follower.follow(seen)
+        return old
+
+    desk.follower.ledger.in_states = an_old_look  # type: ignore[method-assign]
+    await desk.follower.look()
+    assert [(await stored(desk, one)).state for one in (first, second)] == [State.FILLED] * 2
+    assert (await states(desk, seen)).count(State.FILLED) == 1
+
+
+async def test_it_looks_again_in_the_bots_own_rhythm_and_at_once_when_woken(desk: Desk) -> None:
+    """Every five seconds, and when the bot's websocket says that something happened."""
+    wanted = await rested(desk)
+    async with anyio.create_task_group() as group:
+        group.start_soon(desk.follower.run)
+        await desk.clock.sleeping()
+        desk.bot.fill(1, 0.5)
+        desk.follower.wake()
+        await _until(desk, wanted, State.PARTIALLY_FILLED)
+        await desk.clock.sleeping()
+        desk.bot.fill(1)
+        asked = desk.bot.asked("status")
+        desk.clock.advance(INTERVAL_S - 1)
+        await anyio.wait_all_tasks_blocked()
+        assert desk.bot.asked("status") == asked
+        desk.clock.advance(1)
+        await _until(desk, wanted, State.FILLED)
+        group.cancel_scope.cancel()
+
+
+async def _until(desk: Desk, wanted: Any, state: State) -> None:
+    with anyio.fail_after(5):
+        while (await stored(desk, wanted)).state is not state:
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_following_goes_on_through_trouble(desk: Desk) -> None:
+    """A bot that is down for a while is asked again."""
+    wanted = await rested(desk)
+    desk.bot.fails = 500
+    async with anyio.create_task_group() as group:
+        group.start_soon(desk.follower.run)
+        await desk.clock.sleeping()
+        desk.bot.fails = None
+        desk.bot.fill(1)
+        desk.clock.advance(INTERVAL_S)
+        await _until(desk, wanted, State.FILLED)
+        group.cancel_scope.cancel()
+
+
+async def test_an_order_that_happened_although_it_was_told_as_rejected_is_for_a_person(
+    desk: Desk,
+) -> None:
+    """The one exception to a final word is loud: counted, and held under review."""
+    desk.bot.faults.append("late")
+    wanted = order()
+    await refused(desk, wanted)
+    for after_s in (0, PATIENCE.quiet_s, PATIENCE.cycle_s):
+        desk.clock.advance(after_s)
+        await desk.reconciler.resolve_all()
+    assert (await stored(desk, wanted)).state is State.REJECTED
+    before = metrics.orders_contradicted_total._value.get()
+    desk.bot.take_effect()
+    for _ in range(2):
+        await desk.follower.look()
+    record = await stored(desk, wanted)
+    assert (record.state, record.code) == (State.NEEDS_REVIEW, "executed_late")
+    assert metrics.orders_contradicted_total._value.get() == before + 1
+    held = await refused(desk, order())
+    assert held.code == "order_under_review"
+
+
+@pytest.mark.parametrize("tag", ["gw:nobody", "strategy"])
+async def test_a_tag_that_the_ledger_does_not_know_is_no_contradiction(
+    desk: Desk, tag: str
+) -> None:
+    """Another gateway's trade, or the strategy's: none of ours was told otherwise."""
+    before = metrics.orders_contradicted_total._value.get()
+    desk.bot.enter("BTC/USDT", tag)
+    desk.clock.set_wall(desk.clock.now() + timedelta(seconds=1))
+    await desk.follower.look()
+    assert metrics.orders_contradicted_total._value.get() == before
