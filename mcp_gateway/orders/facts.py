@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import anyio
@@ -23,6 +25,7 @@ from mcp_gateway.orders.risk import Facts, Price
 REMEMBERED_TRADES: Final = 20
 CLOSED_TRADES_KEPT_S: Final = 60.0  # a market's step and an account's fee seldom change
 PAIRS_KEPT_S: Final = 2.0
+PRICES_KEPT_S: Final = 2.0  # a closed candle does not change; the next one may have come
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,12 @@ class FactFinder:
     deadline_s: float
     _pairs: Flights[None, tuple[str, ...]] = field(init=False)
     _closed: Flights[None, tuple[Trade, ...]] = field(init=False)
+    _prices: Flights[str, tuple[Decimal, datetime] | None] = field(init=False)
 
     def __post_init__(self) -> None:
         self._pairs = Flights(self.clock, PAIRS_KEPT_S)
         self._closed = Flights(self.clock, CLOSED_TRADES_KEPT_S)
+        self._prices = Flights(self.clock, PRICES_KEPT_S)
 
     async def facts(self, asked: Asked, seen: int) -> Facts:
         """Gather what the checks of one order need.
@@ -170,7 +175,7 @@ class FactFinder:
 
     async def _last_price(self, pair: str, state: BotState) -> Price | None:
         try:
-            last = await self.prices.last_price(pair)
+            last = (await self._prices.ask(pair, partial(self.prices.last_price, pair))).value
         except GatewayError:
             return None  # a price that can't be told fails its own check
         if last is None:

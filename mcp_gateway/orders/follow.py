@@ -136,7 +136,7 @@ class Follower:
         It deletes an entry that was cancelled unfilled, trade and all, and only its event told
         why. From a trade that stays it hides an order that was cancelled unfilled.
         """
-        if (reason := self._cancelled.pop(record.tag, None)) is not None:
+        if (reason := self._cancelled.get(record.tag)) is not None:  # kept: the store may fail now
             return Move(Event.CANCEL, reason)
         if trade is not None and trade.tag == await self._tag_of_trade(record):
             return Move(Event.CANCEL, "cancelled_at_bot")

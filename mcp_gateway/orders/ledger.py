@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, func, insert, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.exc import IntegrityError
 
 from mcp_gateway.audit.events import AuditEvent
@@ -19,7 +19,7 @@ from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
 from mcp_gateway.orders import rows
 from mcp_gateway.orders.risk import Standing
 from mcp_gateway.orders.rows import OrderClaimed, PlaceTaken, Superseded
-from mcp_gateway.orders.steps import NOTHING, Move, Origin, Step, walk
+from mcp_gateway.orders.steps import Move, Origin, Step, walk
 from mcp_gateway.storage.schema import order_history, orders
 from mcp_gateway.storage.sql import Store, take_turn
 from mcp_gateway.telemetry.metrics import audit_rows_total
@@ -59,8 +59,7 @@ class Ledger:
             known = rows.find(connection, record.issuer, record.subject, record.request_id)
             if known is not None:
                 return Received(known, None)
-            connection.execute(insert(orders).values(rows.values_of(record)))
-            return Received(record, rows.note(connection, [Step(record, NOTHING, event)]))
+            return Received(record, rows.begin(connection, record, event))
 
         try:
             received = await self._store.write(write)

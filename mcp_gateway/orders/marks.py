@@ -87,7 +87,12 @@ def changes(execution: Execution) -> dict[str, Any]:
 
 
 def same_order(record: OrderRecord, trade: Trade) -> TradeOrder | None:
-    """Return the bot's order that a placed record stands for."""
+    """Return the bot's order that a placed record stands for.
+
+    Exchanges count orders by market: the same id in another pair is another order.
+    """
+    if trade.pair != record.pair:
+        return None
     return next((o for o in trade.orders if o.order_id == record.bot_order_id), None)
 
 

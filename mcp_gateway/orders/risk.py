@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from mcp_gateway.domain.market import NOTHING_KNOWN, MarketRules
 from mcp_gateway.domain.orders import Check, OrderRecord, OrderRequest, State, canonical
@@ -55,6 +55,16 @@ class Facts:
     seen: int = 0
 
 
+class Holding(NamedTuple):
+    """What one other order of the same bot holds."""
+
+    state: State
+    pair: str
+    agent: str
+    issuer: str
+    reserved_quote: Decimal | None
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the ledger holds against an entry: what others have set aside and the bot may not know.
@@ -70,7 +80,7 @@ class Standing:
     under_review: bool = False
 
     @classmethod
-    def of(cls, order: OrderRecord, others: Sequence[OrderRecord]) -> "Standing":
+    def of(cls, order: OrderRecord, others: Sequence[Holding]) -> "Standing":
         """Add up what other orders of the same bot hold."""
         reserving = [one for one in others if one.state is not State.NEEDS_REVIEW]
         return cls(

@@ -9,13 +9,14 @@ from dataclasses import fields, replace
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import insert_events
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.orders import protocol
-from mcp_gateway.orders.risk import Standing
+from mcp_gateway.orders.risk import Holding, Standing
 from mcp_gateway.orders.steps import Step
 from mcp_gateway.storage.schema import order_history, orders
 from mcp_gateway.storage.trouble import is_duplicate
@@ -31,7 +32,26 @@ _FIND: Final = select(orders).where(
     orders.c.subject == bindparam("subject"),
     orders.c.request_id == bindparam("request_id"),
 )
-_ADD_STEP: Final = insert(order_history).returning(order_history.c.id)
+_ADD_ORDER: Final = insert(orders)
+_ADD_STEP: Final = insert(order_history)
+_ADD_FIRST: Final = insert(order_history).returning(order_history.c.id)
+_PLACED_SINCE: Final = select(order_history.c.order_id).where(
+    order_history.c.id > bindparam("seen"), order_history.c.state == State.PLACED.value
+)
+_RESERVING: Final = [state.value for state in protocol.RESERVING]
+_HOLDINGS: Final = select(
+    orders.c.state, orders.c.pair, orders.c.agent, orders.c.issuer, orders.c.reserved_quote
+).where(
+    orders.c.bot == bindparam("bot"),
+    orders.c.order_id != bindparam("order_id"),
+    or_(
+        orders.c.state == State.NEEDS_REVIEW.value,
+        and_(
+            orders.c.kind == "entry",
+            or_(orders.c.state.in_(_RESERVING), orders.c.order_id.in_(_PLACED_SINCE)),
+        ),
+    ),
+)
 
 
 class Superseded(Exception):
@@ -96,44 +116,34 @@ def standing(connection: Connection, record: OrderRecord, seen: int) -> Standing
     One that was placed since ``seen`` counts too: the bot's word on its wallet and slots may
     be older.
     """
-    settled_since = select(order_history.c.order_id).where(
-        order_history.c.id > seen, order_history.c.state == State.PLACED.value
-    )
-    counts: ColumnElement[bool] = and_(
-        orders.c.kind == "entry",
-        or_(
-            orders.c.state.in_([state.value for state in protocol.RESERVING]),
-            orders.c.order_id.in_(settled_since),
-        ),
-    )
-    query = select(orders).where(
-        orders.c.bot == record.bot,
-        orders.c.order_id != record.order_id,
-        or_(counts, orders.c.state == State.NEEDS_REVIEW.value),
-    )
-    others = [read(row) for row in connection.execute(query)]
-    return Standing.of(record, others)
+    asked = {"bot": record.bot, "order_id": record.order_id, "seen": seen}
+    found = connection.execute(_HOLDINGS, asked)
+    return Standing.of(record, [Holding(State(row[0]), *row[1:]) for row in found])
 
 
-def note(connection: Connection, steps: Sequence[Step]) -> int:
-    """Add the steps to the history and to the audit log; return how far the history goes then."""
-    seen = 0
-    for step in steps:
-        noted = connection.execute(
-            _ADD_STEP,
-            {
-                "order_id": step.record.order_id,
-                "state": step.record.state.value,
-                "at": step.record.updated_at,
-                "code": step.record.code,
-                "detail": dict(step.detail),
-            },
-        )
-        seen = noted.scalar_one()
-    insert_events(
-        connection, [replace(step.audit, order_id=step.record.order_id) for step in steps]
-    )
-    return seen
+def note(connection: Connection, steps: Sequence[Step]) -> None:
+    """Add the steps to the history and to the audit log, in the caller's transaction."""
+    connection.execute(_ADD_STEP, [_noted(step) for step in steps])
+    audited = [replace(step.audit, order_id=step.record.order_id) for step in steps]
+    insert_events(connection, audited)
+
+
+def begin(connection: Connection, record: OrderRecord, event: AuditEvent) -> int:
+    """Write a new order down, and return how far the history goes then."""
+    connection.execute(_ADD_ORDER, _values_of(record))
+    first = connection.execute(_ADD_FIRST, _noted(Step(record, {}, event)))
+    insert_events(connection, [replace(event, order_id=record.order_id)])
+    return int(first.scalar_one())
+
+
+def _noted(step: Step) -> dict[str, Any]:
+    return {
+        "order_id": step.record.order_id,
+        "state": step.record.state.value,
+        "at": step.record.updated_at,
+        "code": step.record.code,
+        "detail": dict(step.detail),
+    }
 
 
 def find(connection: Connection, issuer: str, subject: str, request_id: UUID) -> OrderRecord | None:
@@ -142,7 +152,7 @@ def find(connection: Connection, issuer: str, subject: str, request_id: UUID) ->
     return None if row is None else read(row)
 
 
-def values_of(record: OrderRecord) -> dict[str, Any]:
+def _values_of(record: OrderRecord) -> dict[str, Any]:
     """Return the columns of a new order."""
     values = {name: getattr(record, name) for name in _FIELDS}
     return values | {

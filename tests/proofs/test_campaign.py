@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
 SMALL = Plan(
     orders=10, agents=3, seed=7, quiet_s=5.0, order_timeout_s=4.0, gateway_every_s=2.5,
-    bot_every_s=4.0, storm_s=1.5,
+    bot_every_s=4.0, storm_s=1.5, most_deaths=1,
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from tests.support.clock import ManualClock
 from tests.support.policy import POLICY
 from tests.support.tradingbot import TradingBot
 
-BOT = "http://bot.test"
+BOT = "freqtrade"  # as a gateway calls its bot where nobody names it
 PAIR = "BTC/USDT"
 PATIENCE = Patience(quiet_s=60.0, cycle_s=6.0)
 

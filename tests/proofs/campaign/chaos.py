@@ -30,6 +30,7 @@ class Chaos:
         gateway_every_s: mean seconds between two deaths of the gateway.
         bot_every_s: the same of the bot.
         storm_s: by how much one storm delays the exchange's answers in all.
+        most_deaths: of each part.
     """
 
     stage: Stage
@@ -37,6 +38,7 @@ class Chaos:
     gateway_every_s: float
     bot_every_s: float
     storm_s: float
+    most_deaths: int
     storms: Counter[str] = field(default_factory=Counter)
     _next_slow_at: float = 0.0
 
@@ -49,7 +51,7 @@ class Chaos:
             group.start_soon(self._raise_storms, FAILING, FAILING_APART_S)
 
     async def _kill_gateways(self) -> None:
-        while True:
+        while self.stage.deaths["gateway"] < self.most_deaths:
             await self._moment(self.gateway_every_s)
             with anyio.CancelScope(shield=True):
                 await self.stage.kill_gateway()
@@ -57,7 +59,7 @@ class Chaos:
                 await self.stage.start_gateway()
 
     async def _kill_bots(self) -> None:
-        while True:
+        while self.stage.deaths["bot"] < self.most_deaths:
             await self._moment(self.bot_every_s)
             with anyio.CancelScope(shield=True):
                 await self.stage.kill_bot()

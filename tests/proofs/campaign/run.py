@@ -41,6 +41,7 @@ class Plan:
         gateway_every_s: mean seconds between two deaths of the gateway.
         bot_every_s: the same of the bot.
         storm_s: by how much one storm delays the exchange's answers in all.
+        most_deaths: of the gateway, and of the bot.
         longest_s: when the campaign is broken off, as a violation.
     """
 
@@ -52,6 +53,7 @@ class Plan:
     gateway_every_s: float = 8.0
     bot_every_s: float = 22.0
     storm_s: float = 4.0
+    most_deaths: int = 1000
     longest_s: float = 3600.0
     postgres: bool = False
 
@@ -94,8 +96,10 @@ async def campaign(plan: Plan, folder: Path) -> Result:
         dice = Random(f"{plan.seed} floor")
         floor = Floor(stage, dice, plan.orders)
         crew = [_agent(number, plan, floor) for number in range(1, plan.agents + 1)]
-        chaos_dice = Random(f"{plan.seed} chaos")
-        chaos = Chaos(stage, chaos_dice, plan.gateway_every_s, plan.bot_every_s, plan.storm_s)
+        chaos = Chaos(
+            stage, Random(f"{plan.seed} chaos"), plan.gateway_every_s, plan.bot_every_s,
+            plan.storm_s, plan.most_deaths,
+        )  # fmt: skip
         settling_s = await _fight(plan, floor, crew, chaos)
         await _last_questions(floor, crew)
         found = await _agreement(stage, floor, crew)

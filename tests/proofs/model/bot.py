@@ -23,7 +23,7 @@ from tests.support.tradingbot import TradingBot
 Key = tuple[str, UUID]  # the agent and its request_id
 FOR: ContextVar[Key] = ContextVar("FOR")
 # The bot's own time-outs: what it was handed is done within, or never.
-LATEST_EFFECT_S: Final = 12.0
+LATEST_EFFECT_S: Final = 6.0
 CANDLE_S: Final = 300
 
 

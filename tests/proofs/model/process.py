@@ -25,7 +25,7 @@ from tests.support.desk import BOT
 from tests.support.policy import POLICY
 
 # Longer than the bot may still be at work on what it was handed.
-PATIENCE: Final = Patience(quiet_s=LATEST_EFFECT_S + 2, cycle_s=6.0)
+PATIENCE: Final = Patience(quiet_s=LATEST_EFFECT_S + 2, cycle_s=3.0)
 DRAIN_S: Final = 1.0
 DEADLINE_S: Final = 5.0
 

@@ -43,6 +43,12 @@ def is_of(row: Row, order: OrderRequest) -> bool:
     return there == (order.pair, order.side, canonical(order.amount), order.order_type, price)
 
 
+def come_to(row: Row) -> str | None:
+    """Return ``placed``, the code of an unknown order, or the row's own."""
+    outcome = protocol.outcome(State(row.state))
+    return {"placed": "placed", "unknown": "outcome_unknown"}.get(outcome, row.code)
+
+
 def live_quote(books: Books) -> Decimal:
     """Return what the entries that are on their way may cost: their own numbers, added up here."""
     live = [row for row in books.rows.values() if row.state in {"reserved", "sent", "unknown"}]

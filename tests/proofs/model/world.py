@@ -17,13 +17,13 @@ from tests.proofs.model.bot import FOR, Key, WatchedBot
 from tests.proofs.model.life import FILE
 from tests.proofs.model.loop import LoopClock, VirtualLoop
 from tests.proofs.model.process import Running
-from tests.proofs.model.verdict import Asked, broken, is_of, live_quote, unsettled
+from tests.proofs.model.verdict import Asked, broken, come_to, is_of, live_quote, unsettled
 from tests.support.desk import admission, order
 
 # A proof of the logic, not of the disk: memory does where there is such a folder.
 IN_MEMORY: Final = Path("/dev/shm")
 LONGEST_S: Final = 120.0
-CALM_S: Final = 8.0
+CALM_S: Final = 5.0
 CALMS: Final = 8
 EVER: Final = 2**60  # beyond every step in the history
 NOT_TAKEN: Final = frozenset({"store_unavailable", "database_unavailable"})
@@ -167,6 +167,12 @@ class World:
         """Note what is broken unless something holds."""
         if not holds:
             self._found.append(otherwise)
+
+    def expect_row(self, key: Key, words: set[str]) -> None:
+        """Note it unless an order has come to one of these: codes, ``placed`` or unknown's."""
+        row = self.books().rows.get(key)
+        word = None if row is None else come_to(row)
+        self.expect(word in words, f"{word}, not {words}: {row}")
 
     async def check(self) -> None:
         """Hold the world against every promise.

@@ -9,7 +9,7 @@ from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
 from mcp_gateway.errors import StoreUnavailable
 from mcp_gateway.orders import protocol
 from mcp_gateway.orders.ledger import Received, Weigh
-from mcp_gateway.orders.risk import Standing
+from mcp_gateway.orders.risk import Holding, Standing
 from mcp_gateway.orders.rows import OrderClaimed, PlaceTaken, Superseded
 from mcp_gateway.orders.steps import Move, Origin, Step, walk
 from tests.proofs.simulation.engine import step
@@ -145,7 +145,7 @@ class SimulatedLedger:
     def _standing(self, record: OrderRecord, seen: int) -> Standing:
         since = {s.record.order_id for s in self.steps[seen:] if s.record.state is State.PLACED}
         counting = [
-            other
+            Holding(other.state, other.pair, other.agent, other.issuer, other.reserved_quote)
             for other in self._others(record)
             if other.state is State.NEEDS_REVIEW
             or (

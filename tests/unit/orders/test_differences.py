@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal
 from uuid import UUID
 
 import pytest
@@ -19,13 +18,11 @@ from tests.support.clock import START
 
 pytestmark = pytest.mark.unit
 
-Life = Literal["filled", "resting", "partly", "cancelled", "vanished"]
-STATES: dict[Life, State] = {
+STATES = {
     "filled": State.FILLED,
     "resting": State.PLACED,
     "partly": State.PARTIALLY_FILLED,
     "cancelled": State.CANCELLED,
-    "vanished": State.VANISHED,
 }
 NOT_PLACED = [state for state in State if protocol.outcome(state) != "placed"]
 HALF, WHOLE = Decimal("0.5"), Decimal(1)
@@ -33,7 +30,7 @@ HALF, WHOLE = Decimal("0.5"), Decimal(1)
 
 @dataclass(frozen=True)
 class World:
-    """A ledger and the books of its bot, which agree; and the mark of each placed order."""
+    """A ledger and the books of its bot, which agree: whose word is the same."""
 
     records: tuple[OrderRecord, ...]
     trades: tuple[Trade, ...]
@@ -42,7 +39,7 @@ class World:
         return list(differences(self.records, self.trades, known=self.records))
 
 
-def record(number: int, side: Side, trade_id: int, life: Life) -> OrderRecord:
+def record(number: int, side: Side, trade_id: int, life: str) -> OrderRecord:
     """Return a placed order as the follower left it."""
     filled = {"filled": WHOLE, "partly": HALF, "cancelled": HALF}.get(life, Decimal(0))
     return OrderRecord(
@@ -75,7 +72,7 @@ def trade_of(entry: OrderRecord, orders: Sequence[TradeOrder]) -> Trade:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """Draw trades of one entry and some exits each, and the ledger's word on them."""
-    lives = st.sampled_from(["filled", "resting", "partly", "cancelled"])
+    lives = st.sampled_from(list(STATES))
     records: list[OrderRecord] = []
     trades = []
     for trade_id in range(1, draw(st.integers(1, 4)) + 1):

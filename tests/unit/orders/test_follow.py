@@ -3,12 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-import anyio
 import pytest
 
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.follow import CANCELS_KEPT, INTERVAL_S
 from mcp_gateway.telemetry import metrics
 from tests.support.desk import PATIENCE, Desk, admission, order, refused, rested, stored
 
@@ -28,14 +26,14 @@ async def test_every_fill_is_appended(desk: Desk) -> None:
     """The order's life goes on after its receipt, which stays as it was (orders)."""
     wanted = await rested(desk)
     for amount, state, filled in (
-        (0.25, State.PARTIALLY_FILLED, "0.25"),
-        (0.25, State.PARTIALLY_FILLED, "0.5"),
-        (None, State.FILLED, "1"),
+        (0.25, State.PARTIALLY_FILLED, 0.25),
+        (0.25, State.PARTIALLY_FILLED, 0.5),
+        (None, State.FILLED, 1.0),
     ):
         desk.bot.fill(1, amount)
         await desk.follower.look()
         record = await stored(desk, wanted)
-        assert (record.state, record.filled_amount) == (state, pytest.approx(_decimal(filled)))
+        assert (record.state, float(record.filled_amount)) == (state, filled)
     assert record.average_price == 90
     told = await desk.orders.get(admission(), wanted.request_id)
     assert (told["status"], told["filled_amount"]) == ("filled", 1.0)
@@ -44,10 +42,6 @@ async def test_every_fill_is_appended(desk: Desk) -> None:
     ]  # fmt: skip
     replay = await desk.orders.create(admission(), wanted)
     assert replay.answer["status"] == "submitted"
-
-
-def _decimal(number: str) -> Any:
-    return float(number)
 
 
 async def test_a_look_that_finds_nothing_new_writes_nothing(desk: Desk) -> None:
@@ -111,52 +105,6 @@ async def test_an_entry_that_the_bot_forgot_has_vanished(desk: Desk) -> None:
     assert (told["status"], told["outcome"], told["code"]) == ("vanished", "placed", None)
 
 
-async def test_the_bots_event_tells_why_an_entry_is_gone(desk: Desk) -> None:
-    """`entry_cancel` comes before the bot forgets: then it is cancelled, and for that reason."""
-    wanted = await rested(desk)
-    desk.follower.note_cancel("gw:another", "something else")
-    desk.follower.note_cancel((await stored(desk, wanted)).tag, "cancelled due to timeout")
-    desk.bot.status.clear()
-    await desk.follower.look()
-    record = await stored(desk, wanted)
-    assert (record.state, record.code) == (State.CANCELLED, "cancelled due to timeout")
-
-
-async def test_an_event_alone_cancels_nothing(desk: Desk) -> None:
-    """The websocket only wakes: an order that the bot still shows rests."""
-    wanted = await rested(desk)
-    desk.follower.note_cancel((await stored(desk, wanted)).tag, "cancelled due to timeout")
-    await desk.follower.look()
-    assert (await stored(desk, wanted)).state is State.PLACED
-
-
-async def test_a_reason_outlives_a_store_that_fails(desk: Desk) -> None:
-    """The bot tells it once: it is kept until it is written."""
-    wanted = await rested(desk)
-    record = await stored(desk, wanted)
-    desk.follower.note_cancel(record.tag, "cancelled due to timeout")
-    desk.bot.status.clear()
-    await desk.store.close()
-    with pytest.raises(GatewayError):
-        await desk.follower.follow(record)
-    await desk.store.open()
-    await desk.follower.look()
-    record = await stored(desk, wanted)
-    assert (record.state, record.code) == (State.CANCELLED, "cancelled due to timeout")
-
-
-async def test_only_so_many_reasons_are_kept(desk: Desk) -> None:
-    """Events of orders that are nobody's here must not fill the memory; the oldest go."""
-    wanted = await rested(desk)
-    desk.follower.note_cancel((await stored(desk, wanted)).tag, "cancelled due to timeout")
-    for number in range(CANCELS_KEPT):
-        desk.follower.note_cancel(f"gw:{number}", "whatever")
-    assert len(desk.follower._cancelled) == CANCELS_KEPT
-    desk.bot.status.clear()
-    await desk.follower.look()
-    assert (await stored(desk, wanted)).state is State.VANISHED
-
-
 async def test_an_exit_that_left_a_trade_that_stays_was_cancelled(desk: Desk) -> None:
     """From its answers the bot hides an exit that was cancelled unfilled (freqtrade)."""
     await bought(desk)
@@ -214,46 +162,6 @@ async def test_one_order_that_is_moved_elsewhere_holds_up_no_other(desk: Desk) -
     await desk.follower.look()
     assert [(await stored(desk, one)).state for one in (first, second)] == [State.FILLED] * 2
     assert (await states(desk, seen)).count(State.FILLED) == 1
-
-
-async def test_it_looks_again_in_the_bots_own_rhythm_and_at_once_when_woken(desk: Desk) -> None:
-    """Every five seconds, and when the bot's websocket says that something happened."""
-    wanted = await rested(desk)
-    async with anyio.create_task_group() as group:
-        group.start_soon(desk.follower.run)
-        await desk.clock.sleeping()
-        desk.bot.fill(1, 0.5)
-        desk.follower.wake()
-        await _until(desk, wanted, State.PARTIALLY_FILLED)
-        await desk.clock.sleeping()
-        desk.bot.fill(1)
-        asked = desk.bot.asked("status")
-        desk.clock.advance(INTERVAL_S - 1)
-        await anyio.wait_all_tasks_blocked()
-        assert desk.bot.asked("status") == asked
-        desk.clock.advance(1)
-        await _until(desk, wanted, State.FILLED)
-        group.cancel_scope.cancel()
-
-
-async def _until(desk: Desk, wanted: Any, state: State) -> None:
-    with anyio.fail_after(5):
-        while (await stored(desk, wanted)).state is not state:
-            await anyio.lowlevel.checkpoint()
-
-
-async def test_following_goes_on_through_trouble(desk: Desk) -> None:
-    """A bot that is down for a while is asked again."""
-    wanted = await rested(desk)
-    desk.bot.fails = 500
-    async with anyio.create_task_group() as group:
-        group.start_soon(desk.follower.run)
-        await desk.clock.sleeping()
-        desk.bot.fails = None
-        desk.bot.fill(1)
-        desk.clock.advance(INTERVAL_S)
-        await _until(desk, wanted, State.FILLED)
-        group.cancel_scope.cancel()
 
 
 async def test_an_order_that_happened_although_it_was_told_as_rejected_is_for_a_person(
