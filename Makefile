@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: sandbox tour test check bench lock clean
+.PHONY: sandbox tour test check bench lock clean campaign prove-simulation prove-bugs \
+	prove-model prove-processes prove-wire prove-race
 
 sandbox: $(STAMP)
 	@$(BIN)/mcp-gateway sandbox $(if $(PORT),--port $(PORT))
@@ -26,6 +27,28 @@ check: $(STAMP)
 # out is docs/performance.md.
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks
+
+# The proofs of docs/orders.md in their whole sizes; `make test` runs a share of each.
+prove-simulation: $(STAMP)
+	@$(BIN)/python -m tests.proofs.simulation --seeds 10000000
+
+prove-bugs: $(STAMP)
+	@$(BIN)/python -m tests.proofs.planted
+
+prove-model: $(STAMP)
+	@$(BIN)/python -m tests.proofs.model --examples 200000
+
+prove-processes: $(STAMP)
+	@$(BIN)/python -m tests.proofs.processes --runs 280
+
+prove-wire: $(STAMP)
+	@$(BIN)/python -m tests.proofs.wire --runs 500
+
+prove-race: $(STAMP)
+	@$(BIN)/python -m tests.proofs.race --rounds 1000
+
+campaign: $(STAMP)
+	@$(BIN)/python -m tests.proofs.campaign --orders 200
 
 # The hash-pinned requirements decide when the environment is built again.
 $(STAMP): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
