@@ -1,10 +1,15 @@
 """``python -m tests.proofs.simulation --seeds N [--deviations D]``: worlds by the thousand."""
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
-from tests.proofs.simulation.explore import SCENARIOS, exhaust, silence, wander
+from tests.proofs.simulation.explore import SCENARIOS, Found, exhaust, silence, wander
+
+CHUNK = 5_000  # seeds that a worker takes at once
 
 
 def main() -> int:
@@ -13,21 +18,40 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--deviations", type=int, default=3)
-    parser.add_argument("--to-the-first", action="store_true", help="stop at a violation")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--to-the-first", action="store_true", help="one worker, to a violation")
     args = parser.parse_args()
     silence()
     broken = False
-    for name, scenario in SCENARIOS.items():
-        if not args.deviations:
-            break
+    for name, scenario in SCENARIOS.items() if args.deviations else ():
         started = time.perf_counter()
         found = exhaust(scenario, args.deviations)
         broken |= found.tell(f"{name}, up to {args.deviations} deviations", started)
     started = time.perf_counter()
     seeds = range(args.first, args.first + args.seeds)
-    found = wander(seeds, to_the_first=args.to_the_first)
-    broken |= found.tell("seeds", started)
-    return int(broken)
+    if args.to_the_first:
+        found = wander(seeds, to_the_first=True)
+    else:
+        found = sum_of(everywhere(seeds, args.workers))
+    return int(broken | found.tell(f"{args.seeds} seeds", started))
+
+
+def everywhere(seeds: range, workers: int) -> Iterator[Found]:
+    """Run the seeds on several processors, a chunk at a time."""
+    chunks = [seeds[first : first + CHUNK] for first in range(0, len(seeds), CHUNK)]
+    with ProcessPoolExecutor(workers, initializer=silence) as pool:
+        yield from pool.map(wander, chunks)
+
+
+def sum_of(parts: Iterator[Found]) -> Found:
+    """Add up what the chunks came to."""
+    whole = Found()
+    for part in parts:
+        whole.worlds += part.worlds
+        whole.crashes += part.crashes
+        whole.effects += part.effects
+        whole.broken += part.broken
+    return whole
 
 
 if __name__ == "__main__":
