@@ -181,9 +181,8 @@ def _unknown_to(known: Sequence[OrderRecord], books: _Books) -> Iterator[Differe
         if tag not in tags:
             yield _of_bot("not_in_ledger", entry)
     for mark, found in books.orders.items():
-        if not found.is_exit_from_ours or mark in claimed:
-            continue
-        if found.trade.trade_id not in looked_for and (found.order.filled or found.order.is_open):
+        strange = found.is_exit_from_ours and mark not in claimed
+        if strange and found.trade.trade_id not in looked_for:
             yield _of_bot("exit_not_in_ledger", found)
 
 

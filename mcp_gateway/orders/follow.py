@@ -15,7 +15,7 @@ import anyio
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.positions import Trade
-from mcp_gateway.errors import GatewayError
+from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.events import BotEvent, BotEvents
 from mcp_gateway.orders import marks, protocol
@@ -26,6 +26,8 @@ from mcp_gateway.telemetry import logs, metrics
 
 INTERVAL_S: Final = 5.0  # the bot's own loop
 CANCELS_KEPT: Final = 1000
+CLOSED_EVERY_S: Final = 60.0
+RECENT_TRADES: Final = 100
 ORIGIN: Final = Origin("gateway", "follow")
 _log = logs.get(__name__)
 
@@ -43,6 +45,7 @@ class Follower:
     clock: Clock
     bot_name: str
     events: BotEvents | None = None
+    _closed_due: float = 0.0
     _missed: set[str] = field(default_factory=set)
     _cancelled: dict[str, str] = field(default_factory=dict)
     _woken: anyio.Event = field(default_factory=anyio.Event)
@@ -54,6 +57,8 @@ class Follower:
                 await self.look()
             except GatewayError as error:
                 _log.warning("Following waits", code=error.code)
+            except Exception:  # noqa: BLE001  (a bug in here must not end the following of every order)
+                _log.exception("Following failed")
             await self._pause()
 
     async def _pause(self) -> None:
@@ -99,11 +104,25 @@ class Follower:
         """
         resting = await self.ledger.in_states(self.bot_name, protocol.RESTING)
         trades = await self.bot.open_trades()
-        await self._contradictions(trades)
+        await self._contradictions((*trades, *await self._closed_lately()))
         open_trades = {trade.trade_id: trade for trade in trades}
         for record in resting:
-            with suppress(Superseded):  # somebody else wrote it down
+            try:
                 await self.follow(record, open_trades)
+            except (BotError, StoreUnavailable):
+                raise  # the next one would fare no better
+            except Superseded:
+                continue  # somebody else wrote it down
+            except Exception:  # noqa: BLE001  (one order that can't be read must not hold up the others)
+                _log.exception("An order could not be followed", order=record.order_id)
+
+    async def _closed_lately(self) -> tuple[Trade, ...]:
+        """Return the last closed trades, once in a while: a late entry may be closed by now."""
+        if self.clock.monotonic() < self._closed_due:
+            return ()
+        closed = await self.bot.recent_trades(RECENT_TRADES)
+        self._closed_due = self.clock.monotonic() + CLOSED_EVERY_S
+        return closed
 
     async def follow(
         self, record: OrderRecord, known: Mapping[int, Trade] | None = None

@@ -89,11 +89,17 @@ def changes(execution: Execution) -> dict[str, Any]:
 def same_order(record: OrderRecord, trade: Trade) -> TradeOrder | None:
     """Return the bot's order that a placed record stands for.
 
-    Exchanges count orders by market: the same id in another pair is another order.
+    A strategy may have an entry that rests replaced by one at another price: the tag stays, the
+    bot's id does not. Exchanges count orders by market: the same id in another pair is another
+    order.
     """
     if trade.pair != record.pair:
         return None
-    return next((o for o in trade.orders if o.order_id == record.bot_order_id), None)
+    same = (one for one in trade.orders if one.order_id == record.bot_order_id)
+    if (found := next(same, None)) is not None or record.side == "sell":
+        return found
+    newest_first = reversed(trade.orders)
+    return next((o for o in newest_first if o.side == "buy" and o.tag == record.tag), None)
 
 
 def execution(trade: Trade, order: TradeOrder) -> Execution:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import OrderRecord, State
-from mcp_gateway.errors import GatewayError
+from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import marks, moves, protocol
 from mcp_gateway.orders.absence import Patience, Watch, missed
@@ -60,6 +60,8 @@ class Reconciler:
                 await self.resolve_all()
             except GatewayError as error:
                 _log.warning("Reconciliation waits", code=error.code)
+            except Exception:  # noqa: BLE001  (a bug in here must not leave every order unknown for ever)
+                _log.exception("Reconciliation failed")
             await self.clock.sleep(INTERVAL_S)
 
     async def recover(self) -> None:
@@ -98,8 +100,14 @@ class Reconciler:
         unknown = await self.ledger.in_states(self.bot_name, {State.UNKNOWN})
         metrics.orders_unresolved.set(len(unknown))
         for record in unknown:
-            with suppress(Superseded):  # another gateway settled it
+            try:
                 await self.resolve(record)
+            except (BotError, StoreUnavailable):
+                raise  # the next one would fare no better
+            except Superseded:
+                continue  # another gateway settled it
+            except Exception:  # noqa: BLE001  (one order that can't be read must not hold up the others)
+                _log.exception("An order could not be resolved", order=record.order_id)
 
     async def resolve(self, record: OrderRecord) -> OrderRecord:
         """Settle one unknown order if the bot's books allow it; else return it as it is.

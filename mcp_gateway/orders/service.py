@@ -10,13 +10,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from mcp_gateway.domain.orders import (
-    OrderRecord,
-    OrderRequest,
-    Preview,
-    State,
-    fingerprint,
-)
+from mcp_gateway.domain.orders import OrderRecord, OrderRequest, Preview, State, fingerprint
 from mcp_gateway.domain.positions import Mode
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import (
@@ -225,11 +219,14 @@ class OrderService:
         self, record: OrderRecord, order: OrderRequest, seen: int, origin: Origin
     ) -> OrderRecord:
         turn = self._turn(record)
+        waits = turn.locked()
         with anyio.move_on_after(LONGEST_WAIT_S) as wait:
             await turn.acquire()
         if wait.cancelled_caught:
             return await self._submission.deny(record, origin, "bot_busy")
         try:
+            if waits:  # the bot's word has in it what was placed meanwhile; once is enough
+                seen = await self._ledger.mark()
             return await self._submission.run(record, order, seen, origin)
         except Superseded:  # recovery took it for an orphan; the row tells
             return await self._latest(record)

@@ -38,6 +38,7 @@ class Failpoint:
 
 LEDGER: Final = "mcp_gateway.orders.ledger:Ledger"
 COMMITTED: Final = "mcp_gateway.orders.ledger:_written"
+BEGIN: Final = "mcp_gateway.orders.rows:begin"  # within a transaction: a new order, whole
 APPLY: Final = "mcp_gateway.orders.rows:apply"  # within a transaction: the order's row
 NOTE: Final = "mcp_gateway.orders.rows:note"  # behind it: history and audit rows
 EXCHANGE: Final = "mcp_gateway.freqtrade.connections:_exchange"
@@ -59,7 +60,7 @@ _POSTED: Final = {"request.method": _is("POST")}
 
 FAILPOINTS: Final[dict[str, Failpoint]] = {
     "before received": Failpoint(f"{LEDGER}.receive", "before"),
-    "received, uncommitted": Failpoint(NOTE, "after", _first("received")),
+    "received, uncommitted": Failpoint(BEGIN, "after"),
     "received": Failpoint(f"{LEDGER}.receive", "after"),
     "facts gathered": Failpoint("mcp_gateway.orders.facts:FactFinder.facts", "after"),
     "weighed": Failpoint(APPLY, "before", _first("reserved")),

@@ -193,7 +193,8 @@ class Agent:
         fills, by_hand = self.dice.random() < 0.5, self.dice.random() < BY_HAND
         if fills:
             await self._move_market(order, towards=True)
-        while told.document["status"] in {"submitted", "partially_filled"} and not self.floor.over:
+        # What rests when the last order has been sent may rest for ever: the market is calm then.
+        while told.document["status"] in {"submitted", "partially_filled"} and self.floor.open:
             if not fills:
                 # By hand once only: the bot gives the id of a deleted trade to the next one.
                 by_hand = not await self._cancelled(order, told, by_hand=by_hand) and by_hand

@@ -72,7 +72,7 @@ class StoreOfALife(Store):
         super().__init__(f"sqlite:///{folder / FILE}", data_dir=folder)
         self._life = life
 
-    async def open(self, *, migrates: bool | None = None) -> Revisions:
+    async def open(self, *, migrates: bool | None = None) -> Revisions:  # noqa: ARG002  (the store's own signature)
         """Open a file that was migrated before."""
         self._take_hold()
         at_once = cast(Workers, _AtOnce(self._life))

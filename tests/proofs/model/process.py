@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 
@@ -56,7 +56,8 @@ class Running:
 
     async def begun(self) -> Process:
         """Wait until orders are taken; an earlier process's are taken up by then."""
-        await asyncio.wait({self._task, self._begun}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {self._task, self._begun}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         self.ensure_alive()
         return self._begun.result()
 

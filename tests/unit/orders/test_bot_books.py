@@ -49,13 +49,14 @@ async def test_a_page_that_is_just_full_is_not_the_end(count: int) -> None:
     assert len(await read(bot)) == count
 
 
-async def test_a_deleted_trade_hides_no_other(bot: BusyBot) -> None:
+@pytest.mark.parametrize("pages", [1, 4], ids=["in the first walk", "in the second walk"])
+async def test_a_deleted_trade_hides_no_other(bot: BusyBot, pages: int) -> None:
     """The pages behind it move up by one: the first of the next page would be passed over."""
 
     async def delete_the_first() -> None:
         bot.closed.remove(next(trade for trade in bot.closed if trade["trade_id"] == 1))
 
-    bot.between.extend([nothing, delete_the_first])
+    bot.between.extend([*[nothing] * pages, delete_the_first])
     assert [trade.trade_id for trade in await read(bot)] == list(range(2, COUNT + 1))
 
 

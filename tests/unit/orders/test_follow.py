@@ -1,12 +1,15 @@
 """What becomes of placed orders: the bot is asked, and its answer alone is believed."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from mcp_gateway.domain.orders import OrderRecord, State
+from mcp_gateway.domain.positions import Trade, TradeOrder
 from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders import marks
 from mcp_gateway.telemetry import metrics
 from tests.support.desk import PATIENCE, Desk, admission, order, refused, rested, stored
 
@@ -129,7 +132,7 @@ async def test_a_trade_id_that_was_given_away_again_tells_nothing(desk: Desk, si
     await desk.follower.look()
     record = await stored(desk, wanted)
     assert (record.trade_id, desk.bot.status[0]["trade_id"]) == (1, 1)
-    assert (record.state, record.filled_amount) == (State.VANISHED, 0)
+    assert (record.state, record.filled_amount) == (State.VANISHED, Decimal(0))
     assert record.bot_order_id == before.bot_order_id
 
 
@@ -142,10 +145,12 @@ async def test_an_order_id_of_another_pair_is_another_order(desk: Desk) -> None:
     desk.bot.status[0]["orders"][0]["order_id"] = theirs
     await desk.follower.look()
     record = await stored(desk, wanted)
-    assert (record.state, record.filled_amount) == (State.VANISHED, 0)
+    assert (record.state, record.filled_amount) == (State.VANISHED, Decimal(0))
 
 
-async def test_one_order_that_is_moved_elsewhere_holds_up_no_other(desk: Desk) -> None:
+async def test_one_order_that_is_moved_elsewhere_holds_up_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another gateway may have written it down just now; the look goes on."""
     first, second = await rested(desk), await rested(desk, pair="ETH/USDT")
     seen = await stored(desk, first)
@@ -158,10 +163,32 @@ async def test_one_order_that_is_moved_elsewhere_holds_up_no_other(desk: Desk) -
         await desk.follower.follow(seen)
         return old
 
-    desk.follower.ledger.in_states = an_old_look  # type: ignore[method-assign]
+    monkeypatch.setattr(desk.follower.ledger, "in_states", an_old_look)
     await desk.follower.look()
     assert [(await stored(desk, one)).state for one in (first, second)] == [State.FILLED] * 2
     assert (await states(desk, seen)).count(State.FILLED) == 1
+
+
+async def test_one_order_that_cannot_be_understood_holds_up_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug that one trade brings out is loud, and the rest is followed all the same."""
+    first, second = await rested(desk), await rested(desk, pair="ETH/USDT")
+    understood = marks.same_order
+
+    def stumbles(record: OrderRecord, trade: Trade) -> TradeOrder | None:
+        if record.request_id == first.request_id:
+            raise ZeroDivisionError
+        return understood(record, trade)
+
+    monkeypatch.setattr(marks, "same_order", stumbles)
+    desk.bot.fill(1)
+    desk.bot.fill(2)
+    await desk.follower.look()
+    assert [(await stored(desk, one)).state for one in (first, second)] == [
+        State.PLACED, State.FILLED,
+    ]  # fmt: skip
+    assert "ZeroDivisionError" in capsys.readouterr().out
 
 
 async def test_an_order_that_happened_although_it_was_told_as_rejected_is_for_a_person(

@@ -8,7 +8,9 @@ import anyio
 import pytest
 
 from mcp_gateway.domain.orders import OrderRequest, State
+from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders import marks
 from mcp_gateway.orders.reconcile import INTERVAL_S, ORIGIN
 from mcp_gateway.orders.steps import audit_event
 from mcp_gateway.telemetry import metrics
@@ -160,6 +162,23 @@ async def test_a_sell_that_stands_for_another_request_is_not_taken(desk: Desk) -
     ends = await looked(desk, wanted, 0, PATIENCE.quiet_s, PATIENCE.cycle_s)
     assert ends == (State.REJECTED, "not_executed")
     assert (await stored(desk, wanted)).bot_order_id is None
+
+
+async def test_one_order_that_cannot_be_understood_holds_up_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug that one order brings out is loud, and leaves no other one unknown."""
+    await desk.orders.create(admission(), order(amount="2"))
+    first = await lost(desk, "lose_done", pair="ETH/USDT")
+    second = await lost(desk, "lose_done", side="sell", amount="0.5")
+
+    def stumbles(trades: tuple[Trade, ...], tag: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(marks, "find_entry", stumbles)
+    assert (await looked(desk, first, 0))[0] is State.UNKNOWN
+    assert (await stored(desk, second)).state is State.FILLED
+    assert "ZeroDivisionError" in capsys.readouterr().out
 
 
 async def test_the_reconciler_works_on_through_trouble(desk: Desk) -> None:

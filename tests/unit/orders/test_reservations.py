@@ -1,7 +1,7 @@
 """Money and slots are set aside before an order leaves, and given back when it came to nothing."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ import pytest
 
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders.service import OrderService
+from mcp_gateway.orders.submission import Submission
 from tests.support.clock import ManualClock
-from tests.support.desk import PATIENCE, Desk, admission, open_desk, order, refused, stored
+from tests.support.desk import BOT, PATIENCE, Desk, admission, open_desk, order, refused, stored
 from tests.support.tradebook import PRICE
 from tests.support.tradingbot import TradingBot
 
@@ -170,4 +172,43 @@ async def test_one_that_was_placed_behind_the_bots_word_is_counted(desk: Desk) -
     old = await desk.ledger.standing(fresh, before)
     assert (old.quote, old.entries) == (Decimal("100.1"), 1)
     now = await desk.ledger.standing(fresh, await desk.ledger.mark())
-    assert (now.quote, now.entries) == (0, 0)
+    assert (now.quote, now.entries) == (Decimal(0), 0)
+
+
+def beside(desk: Desk) -> Desk:
+    """Return the desk of another gateway over the same store."""
+    ours = desk.reconciler.submission
+    theirs = Submission(ours.ledger, ours.finder, ours.bot, ours.clock)
+    orders = OrderService(
+        desk.ledger, theirs, desk.reconciler, desk.follower, desk.orders._work,
+        bot_name=BOT, mode="dry-run",
+    )  # fmt: skip
+    return replace(desk, orders=orders)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"free": 150.0}, "balance_too_small"),
+        ({"max_open_trades": 1}, "no_free_slot"),
+        ({}, "bot_busy"),
+    ],
+    ids=["money", "slot", "place"],
+)
+async def test_two_gateways_on_one_store_spend_nothing_twice(
+    desk: Desk, changes: dict[str, float], told: str
+) -> None:
+    """The ledger holds the reservation, and not the process that made it (orders)."""
+    for name, value in changes.items():
+        setattr(desk.bot, name, value)
+    [(first, mine), (second, theirs)] = wanted_by_two(amount="1")
+    answers = await at_once((desk, first, mine), (beside(desk), second, theirs))
+    assert sorted(answers) == sorted([told, "placed"])
+    assert len(desk.bot.posts) == 1
+
+
+async def test_two_gateways_on_one_store_buy_a_pair_once(desk: Desk) -> None:
+    """The pair is taken from the moment at which an entry of it is reserved."""
+    told = await at_once((desk, "agent-a", order()), (beside(desk), "agent-b", order()))
+    assert sorted(told) == ["placed", "position_exists"]
+    assert len(desk.bot.posts) == 1

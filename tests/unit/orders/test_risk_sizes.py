@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,15 @@ from hypothesis import strategies as some
 from mcp_gateway.domain.market import LARGEST_RESERVE, MarketRules
 from mcp_gateway.domain.orders import Check, OrderRecord, State, canonical
 from mcp_gateway.domain.positions import Balance, BotState
-from mcp_gateway.orders.risk import NOTHING_STANDS, PRICE_MARGIN, Facts, Price, Standing, judge
+from mcp_gateway.orders.risk import (
+    NOTHING_STANDS,
+    PRICE_MARGIN,
+    Facts,
+    Holding,
+    Price,
+    Standing,
+    judge,
+)
 from tests.support.clock import START
 from tests.support.desk import order
 
@@ -136,28 +145,32 @@ def test_a_bot_without_a_slot_limit_has_always_a_free_slot() -> None:
     assert rules(unlimited, "0.5", "100", Standing(entries=99)) == {}
 
 
-def record(**changes: object) -> OrderRecord:
-    """An entry of alice's in BTC/USDT that has 100 set aside."""
+HELD = Holding(State.SENT, "BTC/USDT", "alice", "i", Decimal(100))
+
+
+@pytest.fixture
+def record() -> OrderRecord:
+    """An entry of alice's in BTC/USDT."""
     wanted = order()
-    made = OrderRecord(
+    return OrderRecord(
         order_id="1", issuer="i", subject="alice", request_id=wanted.request_id, agent="alice",
         fingerprint="", tag="gw:1", bot="b", pair="BTC/USDT", side="buy", amount=Decimal(1),
-        order_type="market", price=None, mode="dry-run", state=State.SENT, created_at=START,
-        updated_at=START, reserved_quote=Decimal(100),
+        order_type="market", price=None, mode="dry-run", state=State.RECEIVED, created_at=START,
+        updated_at=START,
     )  # fmt: skip
-    return replace(made, **changes)  # type: ignore[arg-type]  # a test names any field
 
 
-def test_the_standing_adds_up_what_others_hold() -> None:
+def test_the_standing_adds_up_what_others_hold(record: OrderRecord) -> None:
     """Money and slots of every entry; the pair where it is the same."""
-    others = [record(), record(pair="ETH/USDT", reserved_quote=Decimal("0.5"))]
-    assert Standing.of(record(), others) == Standing(Decimal("100.5"), 2, pair_reserved=True)
-    assert Standing.of(record(pair="SOL/USDT"), others) == Standing(Decimal("100.5"), 2)
-    assert Standing.of(record(), []) == NOTHING_STANDS
+    others = [HELD, HELD._replace(pair="ETH/USDT", reserved_quote=Decimal("0.5"))]
+    assert Standing.of(record, others) == Standing(Decimal("100.5"), 2, pair_reserved=True)
+    other = replace(record, pair="SOL/USDT")
+    assert Standing.of(other, others) == Standing(Decimal("100.5"), 2)
+    assert Standing.of(record, []) == NOTHING_STANDS
 
 
 @pytest.mark.parametrize(
-    ("mine", "held"),
+    ("theirs", "held"),
     [
         ({}, True),
         ({"agent": "bob"}, False),
@@ -166,7 +179,9 @@ def test_the_standing_adds_up_what_others_hold() -> None:
     ],
     ids=["same", "another_agent", "another_issuer", "another_pair"],
 )
-def test_a_review_holds_only_its_agent_and_pair(mine: dict[str, str], held: bool) -> None:
+def test_a_review_holds_only_its_agent_and_pair(
+    record: OrderRecord, theirs: dict[str, Any], held: bool
+) -> None:
     """As `needs_review` an order keeps neither money nor a slot of anybody's (orders)."""
-    waiting = record(state=State.NEEDS_REVIEW)
-    assert Standing.of(record(**mine), [waiting]) == Standing(under_review=held)
+    waiting = HELD._replace(state=State.NEEDS_REVIEW, **theirs)
+    assert Standing.of(record, [waiting]) == Standing(under_review=held)
