@@ -128,7 +128,7 @@ Outcome = Literal["placed", "denied", "rejected", "unknown"]
 class OrderRecord:
     """One row of the ledger: the order, where it stands and what the bot told of it.
 
-    ``amount`` is what was asked for (base); ``actual_amount`` what the bot made of it and
+    ``carrier`` is the process that took it. ``amount`` is what was asked for (base); ``actual_amount`` what the bot made of it and
     ``filled_amount`` what has been executed. ``reserved_quote`` is what an entry may cost, set
     aside while it may be on its way. ``answer`` is the receipt of a placed order, word
     for word, which every repetition of the request gets again; of a denied one it is the rule
@@ -142,6 +142,7 @@ class OrderRecord:
     agent: str
     fingerprint: str
     tag: str
+    carrier: str
     bot: str
     pair: str
     side: Side

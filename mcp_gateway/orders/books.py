@@ -23,14 +23,12 @@ from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.policy import load_policy
 from mcp_gateway.orders.reconcile import CYCLE_S, Reconciler
 from mcp_gateway.orders.records import Records
-from mcp_gateway.orders.service import LONGEST_WAIT_S, OrderService
+from mcp_gateway.orders.service import OrderService
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.revisions import Revisions
 from mcp_gateway.storage.sql import Store
-
-ORPHAN_MARGIN_S = 20.0  # for the store and a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +110,8 @@ def _books(
         load_policy(settings.policy), settings.read_timeout_s,
     )  # fmt: skip
     submission = Submission(ledger, finder, bot, clock)
-    # SQLite is held by this process alone: what it does not carry, an earlier one left.
-    orphaned_after_s = 0.0 if settings.embedded_store else _longest_step_s(settings)
     reconciler = Reconciler(
-        submission, ledger, bot, clock, settings.bot, orphaned_after_s,
+        submission, ledger, bot, clock, settings.bot,
         Patience(settings.quiet_s, CYCLE_S),
     )  # fmt: skip
     follower = Follower(ledger, bot, clock, settings.bot, _events(settings, clock))
@@ -132,9 +128,3 @@ def _events(settings: Settings, clock: Clock) -> BotEvents | None:
     if token is None:
         return None
     return BotEvents(settings.freqtrade_url, token.get_secret_value(), clock=clock)
-
-
-def _longest_step_s(settings: Settings) -> float:
-    """Return how long an order may stand in one state while a living process carries it."""
-    questions_s = 2 * settings.read_timeout_s  # before and after it is posted
-    return max(LONGEST_WAIT_S, settings.order_timeout_s) + questions_s + ORPHAN_MARGIN_S

@@ -52,6 +52,15 @@ class Ledger:
         self._store = store
         self._clock = clock
 
+    @property
+    def holder(self) -> str:
+        """The id under which this process holds the store: who carries what it receives."""
+        return self._store.holder
+
+    async def is_alive(self, holder: str) -> bool:
+        """Tell whether the process of that id holds the store now."""
+        return await self._store.is_alive(holder)
+
     async def receive(self, record: OrderRecord, event: AuditEvent) -> Received:
         """Write a new order down, unless its key (issuer, subject, request_id) is known."""
 

@@ -37,8 +37,6 @@ class Reconciler:
     """Brings every unsettled order of one bot to an outcome.
 
     Args:
-        orphaned_after_s: how long a row in flight that another process may carry has to stand
-            still before it is nobody's; 0 where this process alone holds the store.
         patience: how long an order is looked for before its absence counts.
     """
 
@@ -47,10 +45,8 @@ class Reconciler:
     bot: FreqtradeClient
     clock: Clock
     bot_name: str
-    orphaned_after_s: float
     patience: Patience = field(default_factory=lambda: Patience(QUIET_S, CYCLE_S))
     _watches: dict[str, Watch] = field(default_factory=dict)
-    _still_since: dict[str, tuple[datetime, float]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Work until cancelled; a bot or a store that is down is asked again."""
@@ -71,29 +67,18 @@ class Reconciler:
         """
         carried = protocol.UNSETTLED - {State.UNKNOWN}
         for record in await self.ledger.in_states(self.bot_name, carried):
-            if not self._is_orphan(record):
+            if not await self._is_orphan(record):
                 continue
             with suppress(Superseded):  # another gateway took it up
                 await self.ledger.move(record, [moves.interrupted(record)], ORIGIN)
             self.submission.left.discard(record.order_id)
-            self._still_since.pop(record.order_id, None)
 
-    def _is_orphan(self, record: OrderRecord) -> bool:
-        """Tell whether nobody carries an order, by this process's own clock alone.
-
-        Neither the wall clocks of two hosts need agree, nor may one that is set forward take
-        an order from whoever carries it.
-        """
+    async def _is_orphan(self, record: OrderRecord) -> bool:
+        """Tell whether nobody carries an order, by the store's own word and by no clock."""
         if record.order_id in self.submission.running:
             return False
-        if record.order_id in self.submission.left:
-            return True
-        now = self.clock.monotonic()
-        moved_at, since = self._still_since.setdefault(record.order_id, (record.updated_at, now))
-        if moved_at != record.updated_at:
-            self._still_since[record.order_id] = (record.updated_at, now)
-            since = now
-        return now - since >= self.orphaned_after_s
+        mine = record.carrier == self.ledger.holder or record.order_id in self.submission.left
+        return mine or not await self.ledger.is_alive(record.carrier)
 
     async def resolve_all(self) -> None:
         """Try once to settle every unknown order."""

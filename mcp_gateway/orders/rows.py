@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, union, update
 from sqlalchemy.exc import IntegrityError
 
 from mcp_gateway.audit.events import AuditEvent
@@ -35,22 +35,33 @@ _FIND: Final = select(orders).where(
 _ADD_ORDER: Final = insert(orders)
 _ADD_STEP: Final = insert(order_history)
 _ADD_FIRST: Final = insert(order_history).returning(order_history.c.id)
-_PLACED_SINCE: Final = select(order_history.c.order_id).where(
-    order_history.c.id > bindparam("seen"), order_history.c.state == State.PLACED.value
-)
-_RESERVING: Final = [state.value for state in protocol.RESERVING]
-_HOLDINGS: Final = select(
-    orders.c.state, orders.c.pair, orders.c.agent, orders.c.issuer, orders.c.reserved_quote
-).where(
-    orders.c.bot == bindparam("bot"),
-    orders.c.order_id != bindparam("order_id"),
-    or_(
-        orders.c.state == State.NEEDS_REVIEW.value,
-        and_(
-            orders.c.kind == "entry",
-            or_(orders.c.state.in_(_RESERVING), orders.c.order_id.in_(_PLACED_SINCE)),
-        ),
+_HELD: Final = select(
+    orders.c.order_id, orders.c.bot, orders.c.state, orders.c.pair, orders.c.agent,
+    orders.c.issuer, orders.c.reserved_quote,
+).where(orders.c.order_id != bindparam("order_id"))  # fmt: skip
+_OF_THE_BOT: Final = orders.c.bot == bindparam("bot")
+_ENTRY: Final = orders.c.kind == "entry"
+# Each part by an index of its own: one OR over all would read every order of the bot, and so
+# would the last part, were it asked for one bot (a test looks at the plan).
+HOLDINGS: Final = union(
+    _HELD.where(_OF_THE_BOT, orders.c.state == State.NEEDS_REVIEW.value),
+    _HELD.where(
+        _OF_THE_BOT, orders.c.state.in_([state.value for state in protocol.RESERVING]), _ENTRY
     ),
+    _HELD.join(order_history, order_history.c.order_id == orders.c.order_id).where(
+        order_history.c.id > bindparam("seen"),
+        order_history.c.state == State.PLACED.value,
+        _ENTRY,
+    ),
+)
+_MOVE: Final = (
+    update(orders)
+    .where(
+        orders.c.order_id == bindparam("known_order_id"),
+        orders.c.state == bindparam("known_state"),
+        orders.c.updated_at == bindparam("known_updated_at"),
+    )
+    .values({name: bindparam(name) for name in sorted(CHANGEABLE)})
 )
 
 
@@ -81,17 +92,13 @@ class OrderClaimed(Exception):
 def apply(connection: Connection, record: OrderRecord, steps: Sequence[Step]) -> None:
     """Write where the steps lead, if the order still is where they begin."""
     moved = steps[-1].record
-    step = (
-        update(orders)
-        .where(
-            orders.c.order_id == record.order_id,
-            orders.c.state == record.state.value,
-            orders.c.updated_at == record.updated_at,
-        )
-        .values(_changes(record, moved))
-    )
+    known = {
+        "known_order_id": record.order_id,
+        "known_state": record.state.value,
+        "known_updated_at": record.updated_at,
+    }
     try:
-        written = connection.execute(step)
+        written = connection.execute(_MOVE, known | _changeable(record, moved))
     except IntegrityError as error:
         if not is_duplicate(error):
             raise
@@ -102,12 +109,12 @@ def apply(connection: Connection, record: OrderRecord, steps: Sequence[Step]) ->
     note(connection, steps)
 
 
-def _changes(before: OrderRecord, behind: OrderRecord) -> dict[str, Any]:
+def _changeable(before: OrderRecord, behind: OrderRecord) -> dict[str, Any]:
     changed = {name for name in _FIELDS if getattr(before, name) != getattr(behind, name)}
     if fixed := changed - CHANGEABLE:
         raise ValueError(f"these never change: {', '.join(sorted(fixed))}")
-    # Written always: the next one to move the order compares it.
-    return {name: getattr(behind, name) for name in (*changed, "state", "updated_at")}
+    values = {name: getattr(behind, name) for name in CHANGEABLE}
+    return values | {"state": behind.state.value}
 
 
 def standing(connection: Connection, record: OrderRecord, seen: int) -> Standing:
@@ -117,8 +124,9 @@ def standing(connection: Connection, record: OrderRecord, seen: int) -> Standing
     be older.
     """
     asked = {"bot": record.bot, "order_id": record.order_id, "seen": seen}
-    found = connection.execute(_HOLDINGS, asked)
-    return Standing.of(record, [Holding(State(row[0]), *row[1:]) for row in found])
+    found = connection.execute(HOLDINGS, asked)
+    holdings = [Holding(State(row[2]), *row[3:]) for row in found if row[1] == record.bot]
+    return Standing.of(record, holdings)
 
 
 def note(connection: Connection, steps: Sequence[Step]) -> None:

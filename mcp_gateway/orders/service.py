@@ -181,6 +181,7 @@ class OrderService:
             agent=agent,
             fingerprint=fingerprint(order, agent),
             tag=marks.new_tag(),
+            carrier=self._ledger.holder,
             bot=self._bot_name,
             pair=order.pair,
             side=order.side,

@@ -38,7 +38,7 @@ class Submission:
     """Takes orders from ``received`` to an outcome.
 
     ``running`` holds the orders that are under way in this process, which recovery leaves
-    alone whatever the clock says; ``left`` those whose way ended without an outcome (the
+    alone; ``left`` those whose way ended without an outcome (the
     store failed, the gateway stopped), which it takes up at once.
     """
 
@@ -133,8 +133,10 @@ class Submission:
                 return trouble, None
             answer = await self.bot.exit(leave)
             if isinstance(answer, Accepted):
-                with contextlib.suppress(GatewayError):  # reconciliation asks again
+                try:
                     return answer, await self._sold(held)
+                except GatewayError as error:  # it proves nothing without the look
+                    return Unanswered(error.code), None
             return await self._doubted(answer, lambda: self._sold(held))
 
         return ask

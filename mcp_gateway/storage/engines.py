@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.storage.trouble import EngineName
@@ -58,6 +58,11 @@ _POSTGRES: Final = {
     "options": "-c statement_timeout=5s -c lock_timeout=4s "
     "-c idle_in_transaction_session_timeout=10s",
 }
+# The other direction: a server with the system's own settings would count a host that vanished
+# for two hours more.
+_SERVER_KEEPALIVES: Final = (
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3"
+)
 
 
 def read_url(url: str) -> tuple[EngineName, URL]:
@@ -106,6 +111,17 @@ def make_engine(name: EngineName, url: URL) -> Engine:
         connect_args=_POSTGRES,
         pool_pre_ping=True,  # a server that was restarted costs no caller an error
         **pool,
+    )
+
+
+def make_session_engine(url: URL) -> Engine:
+    """Return an engine for a PostgreSQL session that is held for long, outside of transactions."""
+    return create_engine(
+        url,
+        hide_parameters=True,
+        connect_args=_POSTGRES | {"options": f"{_POSTGRES['options']}{_SERVER_KEEPALIVES}"},
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
     )
 
 

@@ -131,6 +131,7 @@ orders = Table(
     Column("message", Text),
     Column("answer", Document),
     Column("reserved_quote", Money),
+    Column("carrier", Text, nullable=False, server_default=""),
     UniqueConstraint("issuer", "subject", "request_id", name="orders_request"),
     UniqueConstraint("tag", name="orders_tag"),
     CheckConstraint("kind IN ('entry', 'exit')", name="orders_kind"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
@@ -23,9 +24,11 @@ from mcp_gateway.storage.engines import (
     WRITES,
     file_of,
     make_engine,
+    make_session_engine,
     read_url,
 )
 from mcp_gateway.storage.hold import Hold
+from mcp_gateway.storage.presence import Presence, is_held
 from mcp_gateway.storage.revisions import (
     Revisions,
     migrate,
@@ -57,6 +60,9 @@ class Store:
     Whatever the engine reports becomes StoreUnavailable, but for IntegrityError: the ledger
     reads from it what was refused.
 
+    ``holder`` is an id that nobody can guess, a new one from each ``open`` on. While the store
+    is open, every process on the same database can ask whether it is (``is_alive``).
+
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://…``, with or without the driver's name.
         data_dir: the folder whose lock an embedded store takes.
@@ -68,6 +74,7 @@ class Store:
     def __init__(self, url: str, *, data_dir: Path) -> None:
         self.name, self._url = read_url(url)
         self._data_dir = data_dir.absolute()
+        self.holder = uuid4().hex
         self._holds: list[Hold] = []
         self._opened: _Opened | None = None
         self._opened_inode: int | None = None
@@ -95,8 +102,11 @@ class Store:
         try:
             if self.name == "sqlite":
                 self._take_hold()
-            self._opened = _Opened.at(self.name, self._url)
+            self.holder = uuid4().hex
+            opened = self._opened = _Opened.at(self.name, self._url, self.holder)
             found = await self._prepare(self.name == "sqlite" if migrates is None else migrates)
+            if opened.presence is not None:
+                await self._answered(opened, opened.presence.begin)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.close()
@@ -107,7 +117,7 @@ class Store:
     async def close(self) -> None:
         """Wait for the transactions under way, close every connection and let the lock go.
 
-        From its first moment on new transactions are refused. A second call does nothing.
+        With the lock ``is_alive`` ends: no transaction of this store is under way then. From its first moment on new transactions are refused. A second call does nothing.
         """
         opened, self._opened = self._opened, None
         holds, self._holds = self._holds, []
@@ -151,6 +161,23 @@ class Store:
             )
         await self.read(lambda connection: connection.scalar(select(1)))
 
+    async def is_alive(self, holder: str) -> bool:
+        """Tell whether the process of that id holds this store open now.
+
+        Nobody but this process holds SQLite. On PostgreSQL the server says so of whoever has a
+        session that lives: one that ended, killed or not, is gone within milliseconds, one
+        whose host vanished within ten seconds. A process that has lost its session, to a
+        restart of the server say, seems gone until it has a new one; so who takes something
+        over from it must compare and set.
+
+        Raises:
+            StoreUnavailable: the engine is gone or too slow: then nothing is known.
+        """
+        self._require()
+        if self.name == "sqlite" or holder == self.holder:
+            return holder == self.holder
+        return await self.read(lambda connection: is_held(connection, holder))
+
     async def revisions(self) -> Revisions:
         """Return the schema's revision, and the one this program needs."""
         return await self.read(read_revisions)
@@ -182,12 +209,18 @@ class Store:
         await self.write(migrate)
         return found
 
-    async def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+    def _require(self) -> "_Opened":
         if self._opened is None:
             raise StoreUnavailable("The store is not open.", code="database_unavailable")
-        engine, workers = self._opened.engine, self._opened.workers
+        return self._opened
+
+    async def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        opened = self._require()
+        return await self._answered(opened, partial(_transact, opened.engine, work, writes=writes))
+
+    async def _answered(self, opened: "_Opened", work: Callable[[], T]) -> T:
         try:
-            return await workers.run(partial(_transact, engine, work, writes=writes))
+            return await opened.workers.run(work)
         except NoTurn:
             raise crowded(self.name) from None
         except IntegrityError:
@@ -198,20 +231,30 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """The connections, and a thread for each of them."""
+    """The connections, a thread for each of them, and the sign of life where others may ask."""
 
     engine: Engine
     workers: Workers
+    presence: Presence | None
 
     @classmethod
-    def at(cls, name: EngineName, url: URL) -> Self:
+    def at(cls, name: EngineName, url: URL, holder: str) -> Self:
         workers = Workers(CONNECTIONS[name], name=f"gateway-{name}", patience_s=WAIT_S)
-        return cls(make_engine(name, url), workers)
+        shared = name == "postgresql"
+        presence = Presence(make_session_engine(url), holder) if shared else None
+        return cls(make_engine(name, url), workers, presence)
 
     async def close(self) -> None:
         await self.workers.stop()
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.engine.dispose)
+            await anyio.to_thread.run_sync(self._let_go)
+
+    def _let_go(self) -> None:
+        try:
+            if self.presence is not None:
+                self.presence.end()
+        finally:
+            self.engine.dispose()
 
 
 def _transact(engine: Engine, work: Callable[[Connection], T], *, writes: bool) -> T:

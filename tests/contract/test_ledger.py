@@ -54,6 +54,7 @@ def order(side: Side = "buy", **changes: Any) -> OrderRecord:
         agent="alice",
         fingerprint="f" * 64,
         tag=f"gw:{number.hex}",
+        carrier="gateway-1",
         bot=BOT,
         pair="BTC/USDT",
         side=side,
@@ -398,7 +399,8 @@ async def test_an_order_under_review_holds_its_agent_and_pair(ledger: Ledger) ->
     lost = await received(ledger, State.RESERVED, State.SENT, State.UNKNOWN)
     await moved(ledger, lost, State.NEEDS_REVIEW)
     assert (await ledger.standing(order(), 0)).under_review
-    for other in ({"agent": "bob"}, {"pair": "ETH/USDT"}, {"bot": "another"}):
+    others: list[dict[str, Any]] = [{"agent": "bob"}, {"pair": "ETH/USDT"}, {"bot": "another"}]
+    for other in others:
         assert await ledger.standing(order(**other), 0) == Standing()
 
 
@@ -417,7 +419,8 @@ async def test_a_state_change_without_its_audit_row_does_not_happen(
 ) -> None:
     """No audit row, no order: whatever fails in the transaction undoes all of it."""
     record = await received(ledger, State.RESERVED)
-    await store.write(lambda c: c.execute(text("ALTER TABLE audit_log RENAME TO elsewhere")))
+    drop = text("DROP TABLE audit_log")
+    await store.write(lambda connection: connection.execute(drop).close())
     with pytest.raises(StoreUnavailable):
         await moved(ledger, record, State.SENT)
     with pytest.raises(StoreUnavailable):

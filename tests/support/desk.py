@@ -57,14 +57,18 @@ async def open_desk(
     bot: TradingBot,
     clock: ManualClock,
     *,
-    orphaned_after_s: float = 0.0,
+    url: str | None = None,
     mode: Mode = "dry-run",
 ) -> AsyncIterator[Desk]:
-    """Open a desk over the store in ``folder``; opened again, it finds what was written."""
+    """Open a desk over the store in ``folder``; opened again, it finds what was written.
+
+    Args:
+        url: a PostgreSQL instead, which several desks may share.
+    """
     newest = int(clock.now().timestamp()) // 300 * 300 - 300
     bot.candles = {(pair, "5m"): newest for pair in bot.pairs}
-    store = Store(f"sqlite:///{folder}/gateway.sqlite", data_dir=folder)
-    await store.open()
+    store = Store(url or f"sqlite:///{folder}/gateway.sqlite", data_dir=folder)
+    await store.open(migrates=True)
     client = bot.client()
     try:
         async with detached(1.0) as work:
@@ -72,9 +76,7 @@ async def open_desk(
             market = Market(client, open_kv(None, clock), clock, 300)
             finder = FactFinder(ledger, client, market, market, clock, BOT, mode, POLICY, 5.0)
             submission = Submission(ledger, finder, client, clock)
-            reconciler = Reconciler(
-                submission, ledger, client, clock, BOT, orphaned_after_s, PATIENCE
-            )
+            reconciler = Reconciler(submission, ledger, client, clock, BOT, PATIENCE)
             follower = Follower(ledger, client, clock, BOT)
             orders = OrderService(
                 ledger, submission, reconciler, follower, work, bot_name=BOT, mode=mode

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar, cast
+from uuid import uuid4
 
 from sqlalchemy import Engine, make_url
 
@@ -30,10 +31,11 @@ def _engine(file: str) -> Engine:
 class Life:
     """Whether the process lives, and how its store is.
 
-    ``outage`` is how many transactions from now the store fails, and how: ``lost`` where
-    nothing is written, ``unheard`` where it is written and nobody is told.
+    ``outage`` says how the next transactions fail: ``lost`` where nothing is written,
+    ``unheard`` where it is written and nobody is told.
     """
 
+    name: str = field(default_factory=lambda: uuid4().hex)
     dead: bool = False
     outage: list[str] = field(default_factory=list)
 
@@ -71,6 +73,15 @@ class StoreOfALife(Store):
     def __init__(self, folder: Path, life: Life) -> None:
         super().__init__(f"sqlite:///{folder / FILE}", data_dir=folder)
         self._life = life
+
+    @property
+    def holder(self) -> str:
+        """The process that has the file, and with it every order that it carries."""
+        return self._life.name
+
+    async def is_alive(self, holder: str) -> bool:
+        """Nobody else can have the file."""
+        return holder == self._life.name
 
     async def open(self, *, migrates: bool | None = None) -> Revisions:  # noqa: ARG002  (the store's own signature)
         """Open a file that was migrated before."""

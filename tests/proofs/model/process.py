@@ -100,7 +100,7 @@ async def _floor(
                 ledger, client, market, market, clock, BOT, "dry-run", POLICY, DEADLINE_S
             )
             submission = Submission(ledger, finder, client, clock)
-            reconciler = Reconciler(submission, ledger, client, clock, BOT, 0.0, PATIENCE)
+            reconciler = Reconciler(submission, ledger, client, clock, BOT, PATIENCE)
             follower = Follower(ledger, client, clock, BOT)
             orders = OrderService(
                 ledger, submission, reconciler, follower, work, bot_name=BOT, mode="dry-run"

@@ -1,6 +1,7 @@
 """The ledger's promises in memory: a commit is whole, lost or whole and unheard of."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 from mcp_gateway.audit.events import AuditEvent
@@ -20,7 +21,7 @@ Key = tuple[str, str, UUID]
 
 
 class SimulatedLedger:
-    """Shared by all processes of a world, as a database is; a contract test runs it too."""
+    """Shared by all processes of a world, as a database is."""
 
     def __init__(self, clock: Clock, tape: Tape | None = None) -> None:
         self._clock = clock
@@ -29,6 +30,13 @@ class SimulatedLedger:
         self.keys: dict[Key, str] = {}
         self.steps: list[Step] = []
         self.audited: list[str] = []
+        self.holders: set[str] = set()
+
+    async def is_alive(self, holder: str) -> bool:
+        """A process that is taken for dead may live on: its session broke, it did not."""
+        await step()
+        taken_for_dead = self._tape is not None and self._tape.choose("alive", 2)
+        return holder in self.holders and not taken_for_dead
 
     async def receive(self, record: OrderRecord, event: AuditEvent) -> Received:
         lost = await self._commit()
@@ -154,3 +162,15 @@ class SimulatedLedger:
             )
         ]
         return Standing.of(record, counting)
+
+
+class Seat:
+    """The ledger as one process sees it: with the id under which that process holds it."""
+
+    def __init__(self, ledger: SimulatedLedger, holder: str) -> None:
+        self._ledger = ledger
+        self.holder = holder
+        ledger.holders.add(holder)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)

@@ -21,12 +21,11 @@ from mcp_gateway.orders.steps import Origin, audit_event
 from mcp_gateway.orders.submission import Submission
 from tests.proofs.simulation.bot import FEE_RATE, PRICE, SLOTS, STEP, WALLET, SimulatedBot
 from tests.proofs.simulation.engine import Scheduler, VirtualClock, pause
-from tests.proofs.simulation.ledger import SimulatedLedger
+from tests.proofs.simulation.ledger import Seat, SimulatedLedger
 from tests.proofs.simulation.tape import Tape
 
 BOT: Final = "bot"
 PATIENCE: Final = Patience(quiet_s=300.0, cycle_s=6.0)
-ORPHANED_AFTER_S: Final = 60.0  # beyond the longest that a living process leaves a row alone
 LOOK_S: Final = 7.0
 ASK_AGAIN_S: Final = 25.0
 ROUND_S: Final = 20.0
@@ -81,6 +80,7 @@ class Process:
     """One life of one gateway process: what it carries dies with it."""
 
     number: int
+    holder: str
     submission: Submission
     reconciler: Reconciler
     recovered: bool = False
@@ -117,7 +117,7 @@ class World:
         self.pursuing: set[tuple[Wish, int]] = set()
         self._tags = 0
         self._orders = {wish: _asked(wish) for wish in wishes}
-        self._embedded = processes == 1
+        self._lives = 0
         self.processes = {number: self._born(number) for number in range(processes)}
 
     def run(self) -> list[str]:
@@ -154,6 +154,7 @@ class World:
 
     def _reborn(self, number: int) -> None:
         self.crashes += 1
+        self.ledger.holders.discard(self.processes[number].holder)
         self.processes[number] = self._born(number)
         self.pursuing = {one for one in self.pursuing if self._home(one[0].agent) != number}
         for agent in dict.fromkeys(wish.agent for wish in self.wishes):
@@ -162,13 +163,12 @@ class World:
 
     def _born(self, number: int) -> Process:
         finder = cast(FactFinder, SimulatedFinder(self.bot, self.ledger))
-        ledger, bot = cast(Ledger, self.ledger), cast(FreqtradeClient, self.bot)
+        self._lives += 1
+        seat = Seat(self.ledger, f"gateway {self._lives}")
+        ledger, bot = cast(Ledger, seat), cast(FreqtradeClient, self.bot)
         submission = Submission(ledger, finder, bot, self.clock)
-        orphaned_after_s = 0.0 if self._embedded else ORPHANED_AFTER_S
-        reconciler = Reconciler(
-            submission, ledger, bot, self.clock, BOT, orphaned_after_s, PATIENCE
-        )
-        process = Process(number, submission, reconciler)
+        reconciler = Reconciler(submission, ledger, bot, self.clock, BOT, PATIENCE)
+        process = Process(number, seat.holder, submission, reconciler)
         self.scheduler.start(number, self._reconcile(process))
         return process
 
@@ -216,7 +216,7 @@ class World:
         return self.ledger.orders[order_id].state is State.NEEDS_REVIEW
 
     async def _send(self, process: Process, wish: Wish) -> str | None:
-        record, order = self._new(wish)
+        record, order = self._new(wish, process.holder)
         try:
             told = await self._submitted(process, record, order)
         except StoreUnavailable:  # "nothing was done, call again with the same request_id"
@@ -242,12 +242,12 @@ class World:
             except Superseded:
                 return self.ledger.orders[record.order_id]
 
-    def _new(self, wish: Wish) -> tuple[OrderRecord, OrderRequest]:
+    def _new(self, wish: Wish, carrier: str) -> tuple[OrderRecord, OrderRequest]:
         self._tags += 1
         order, number, now = self._orders[wish], self._tags, self.clock.now()
         record = OrderRecord(
             order_id=f"o{number}", issuer="tests", subject=wish.agent, request_id=order.request_id,
-            agent=wish.agent, fingerprint="", tag=f"{marks.TAG_PREFIX}{number}", bot=BOT,
+            agent=wish.agent, fingerprint="", tag=f"{marks.TAG_PREFIX}{number}", carrier=carrier, bot=BOT,
             pair=wish.pair, side=wish.side, amount=order.amount, order_type="market", price=None,
             mode="dry-run", state=State.RECEIVED, created_at=now, updated_at=now,
         )  # fmt: skip

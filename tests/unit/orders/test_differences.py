@@ -44,7 +44,7 @@ def record(number: int, side: Side, trade_id: int, life: str) -> OrderRecord:
     filled = {"filled": WHOLE, "partly": HALF, "cancelled": HALF}.get(life, Decimal(0))
     return OrderRecord(
         order_id=f"{number:032x}", issuer="tests", subject="agent", request_id=UUID(int=number),
-        agent="agent", fingerprint="", tag=f"gw:{number}", bot="bot", pair="BTC/USDT", side=side,
+        agent="agent", fingerprint="", tag=f"gw:{number}", carrier="g", bot="bot", pair="BTC/USDT", side=side,
         amount=WHOLE, order_type="market", price=None, mode="dry-run", state=STATES[life],
         created_at=START, updated_at=START, trade_id=trade_id, bot_order_id=f"order-{number}",
         actual_amount=WHOLE, filled_amount=filled, average_price=Decimal(100) if filled else None,

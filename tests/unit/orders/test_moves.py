@@ -48,7 +48,7 @@ def record(side: Side = "buy", state: State = State.SENT, price: str | None = No
     wanted = order()
     return OrderRecord(
         order_id="o", issuer="i", subject="alice", request_id=wanted.request_id, agent="alice",
-        fingerprint="f", tag="gw:1", bot="b", pair="BTC/USDT", side=side, amount=Decimal(1),
+        fingerprint="f", tag="gw:1", carrier="g", bot="b", pair="BTC/USDT", side=side, amount=Decimal(1),
         order_type="limit" if price else "market", price=Decimal(price) if price else None,
         mode="dry-run", state=state, created_at=START, updated_at=START,
     )  # fmt: skip

@@ -147,21 +147,31 @@ async def test_an_exit_whose_trade_is_gone_is_for_a_person(desk: Desk, reused: b
     assert (told["outcome"], told["final"]) == ("unknown", False)
 
 
-async def test_a_sell_that_stands_for_another_request_is_not_taken(desk: Desk) -> None:
-    """One order at the bot is one request's: this one was never executed (ledger)."""
+@pytest.mark.parametrize(
+    ("late", "ends", "found"),
+    [
+        (False, (State.REJECTED, "not_executed"), None),
+        (True, (State.FILLED, None), "order-3"),
+    ],
+    ids=["never_executed", "executed_behind_it"],
+)
+async def test_a_sell_that_stands_for_another_request_is_passed_over(
+    desk: Desk, late: bool, ends: tuple[State, str | None], found: str | None
+) -> None:
+    """One order at the bot is one request's: the next one may be ours, or none is (ledger)."""
     bought = order(amount="2")
     await desk.orders.create(admission(), bought)
-    wanted = await lost(desk, side="sell", amount="0.5")
+    wanted = await lost(desk, "late", side="sell", amount="0.5")
     desk.bot._exit({"tradeid": 1, "amount": 0.5})
-    [_, sold] = desk.bot.status[0]["orders"]
     other = replace(
-        await stored(desk, bought), order_id="other", request_id=uuid4(), tag="gw:other", side="sell",
-        bot_order_id=sold["order_id"],
+        await stored(desk, bought), order_id="other", request_id=uuid4(), tag="gw:other",
+        side="sell", bot_order_id="order-2",
     )  # fmt: skip
     await desk.ledger.receive(other, audit_event(other, ORIGIN))
-    ends = await looked(desk, wanted, 0, PATIENCE.quiet_s, PATIENCE.cycle_s)
-    assert ends == (State.REJECTED, "not_executed")
-    assert (await stored(desk, wanted)).bot_order_id is None
+    if late:
+        desk.bot.take_effect()
+    assert await looked(desk, wanted, 0, PATIENCE.quiet_s, PATIENCE.cycle_s) == ends
+    assert (await stored(desk, wanted)).bot_order_id == found
 
 
 async def test_one_order_that_cannot_be_understood_holds_up_no_other(

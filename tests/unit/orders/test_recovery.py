@@ -47,28 +47,12 @@ async def test_a_sent_order_of_a_dead_process_is_unknown_then_found(
     assert len(bot.posts) == 1
 
 
-async def test_a_row_in_flight_is_left_to_its_own_process(
-    tmp_path: Path, clock: ManualClock
-) -> None:
-    """On PostgreSQL another gateway may be at work on it: only an orphan is taken up."""
-    bot = TradingBot(clock)
-    await crashed_while_sending(tmp_path, bot, clock)
-    async with open_desk(tmp_path, bot, clock, orphaned_after_s=150) as desk:
-        await desk.reconciler.recover()
-        [record] = await desk.ledger.recent(limit=10)
-        assert record.state is State.SENT
-        clock.advance(151)
-        await desk.reconciler.recover()
-        [record] = await desk.ledger.recent(limit=10)
-        assert record.state is State.UNKNOWN
-
-
 async def test_a_clock_that_jumps_does_not_take_an_order_from_its_own_process(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     """What runs here is not an orphan, whatever time it is."""
     bot = TradingBot(clock)
-    async with open_desk(tmp_path, bot, clock, orphaned_after_s=150) as desk:
+    async with open_desk(tmp_path, bot, clock) as desk:
         bot.faults.append("hang")
         async with anyio.create_task_group() as group:
             group.start_soon(desk.orders.create, admission(), order())
@@ -108,9 +92,9 @@ async def test_an_answer_in_hand_counts_though_recovery_called_the_order_lost(
 async def test_an_order_that_the_store_failed_is_taken_up_at_once(
     tmp_path: Path, clock: ManualClock
 ) -> None:
-    """A store that is back need not wait for the row to grow old (PostgreSQL)."""
+    """A store that is back finds what this process could not write down."""
     bot = TradingBot(clock)
-    async with open_desk(tmp_path, bot, clock, orphaned_after_s=150) as desk:
+    async with open_desk(tmp_path, bot, clock) as desk:
         bot.faults.append("hang")
         async with anyio.create_task_group() as group:
 

@@ -154,7 +154,7 @@ def record() -> OrderRecord:
     wanted = order()
     return OrderRecord(
         order_id="1", issuer="i", subject="alice", request_id=wanted.request_id, agent="alice",
-        fingerprint="", tag="gw:1", bot="b", pair="BTC/USDT", side="buy", amount=Decimal(1),
+        fingerprint="", tag="gw:1", carrier="g", bot="b", pair="BTC/USDT", side="buy", amount=Decimal(1),
         order_type="market", price=None, mode="dry-run", state=State.RECEIVED, created_at=START,
         updated_at=START,
     )  # fmt: skip

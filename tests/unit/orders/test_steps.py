@@ -26,7 +26,7 @@ def record() -> OrderRecord:
     wanted = order(order_type="limit", price="90.10")
     return OrderRecord(
         order_id="o1", issuer="i", subject="alice", request_id=wanted.request_id, agent="bob",
-        fingerprint="f", tag="gw:1", bot="b", pair="BTC/USDT", side="buy", amount=Decimal("0.50"),
+        fingerprint="f", tag="gw:1", carrier="g", bot="b", pair="BTC/USDT", side="buy", amount=Decimal("0.50"),
         order_type="limit", price=wanted.price, mode="dry-run", state=State.RECEIVED,
         created_at=START, updated_at=START,
     )  # fmt: skip

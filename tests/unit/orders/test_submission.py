@@ -1,14 +1,17 @@
 """A refusal of what was done a moment ago, and an answer that describes another's trade."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
 
 from mcp_gateway.domain.orders import State
+from mcp_gateway.orders.reconcile import ORIGIN
+from mcp_gateway.orders.steps import audit_event
 from tests.support.clock import ManualClock
 from tests.support.desk import PATIENCE, Desk, admission, open_desk, order, refused, stored
 from tests.support.tradingbot import TradingBot, _refused
@@ -122,19 +125,21 @@ async def test_an_answer_that_describes_another_trade_proves_nothing(desk: Desk)
     assert (await desk.orders.get(admission(), wanted.request_id))["outcome"] == "placed"
 
 
-async def test_one_trade_of_the_bots_is_one_orders(desk: Desk) -> None:
-    """What another request stands for already is not taken for this one as well (ledger)."""
-    await desk.orders.create(admission(), order(amount="2"))
-    [trade] = desk.bot.status
+async def test_one_order_of_the_bots_is_one_requests(desk: Desk) -> None:
+    """What stands for another request already is not taken for this one as well (ledger)."""
+    bought = order(amount="2")
+    await desk.orders.create(admission(), bought)
+    other = replace(
+        await stored(desk, bought), order_id="other", request_id=uuid4(), tag="gw:other",
+        side="sell", bot_order_id="order-2",
+    )  # fmt: skip
+    await desk.ledger.receive(other, audit_event(other, ORIGIN))
     sold = order(side="sell", amount="0.5")
-    await desk.orders.create(admission(), sold)
-    theirs = (await stored(desk, sold)).bot_order_id
-    desk.bot._order_ids = iter([int(str(theirs).removeprefix("order-"))])
-    again = order(side="sell", amount="0.5")
-    assert (await refused(desk, again)).code == "outcome_unknown"
-    record = await stored(desk, again)
-    assert (record.state, record.bot_order_id) == (State.UNKNOWN, None)
-    assert len(trade["orders"]) == 3
+    assert (await refused(desk, sold)).code == "outcome_unknown"
+    assert [one["order_id"] for one in desk.bot.status[0]["orders"]] == ["order-1", "order-2"]
+    record = await stored(desk, sold)
+    assert (record.state, record.code) == (State.UNKNOWN, "mark_claimed")
+    assert record.bot_order_id is None
 
 
 async def test_an_order_is_posted_once_whatever_comes_of_it(desk: Desk) -> None:

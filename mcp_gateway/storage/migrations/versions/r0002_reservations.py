@@ -1,4 +1,4 @@
-"""What an entry sets aside, and one request for each order at the bot."""
+"""What an entry sets aside, who carries an order, one request for each order at the bot."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the column and the index; both engines let NULLs repeat in a unique index."""
+    """Add the columns and the index; both engines let NULLs repeat in a unique index."""
     op.add_column("orders", sa.Column("reserved_quote", sa.Text))
+    op.add_column("orders", sa.Column("carrier", sa.Text, nullable=False, server_default=""))
     op.create_index("orders_one_bot_order", "orders", ["bot", "pair", "bot_order_id"], unique=True)
