@@ -139,9 +139,10 @@ def note(connection: Connection, steps: Sequence[Step]) -> None:
 def begin(connection: Connection, record: OrderRecord, event: AuditEvent) -> int:
     """Write a new order down, and return how far the history goes then."""
     connection.execute(_ADD_ORDER, _values_of(record))
-    first = connection.execute(_ADD_FIRST, _noted(Step(record, {}, event)))
+    # Read to its end at once: SQLite commits nothing more while a statement is half read.
+    seen: int = connection.execute(_ADD_FIRST, _noted(Step(record, {}, event))).scalar_one()
     insert_events(connection, [replace(event, order_id=record.order_id)])
-    return int(first.scalar_one())
+    return seen
 
 
 def _noted(step: Step) -> dict[str, Any]:
