@@ -3,9 +3,12 @@
 The lock is a shared one, and no two processes have the same: nobody ever waits for it, and a
 process may take it in a new session while the server still counts the old one. Who asks
 reads the list of locks and takes none, so asking can't be mistaken for living.
+
+A process that ended, killed or not, is gone within milliseconds, one whose host vanished
+within ten seconds (``engines.make_session_engine``). One that is stopped or hangs lives. A
+standby that takes over knows no locks: there everybody seems gone for a moment.
 """
 
-from itertools import chain, repeat
 from selectors import EVENT_READ, DefaultSelector
 from socket import socketpair
 from threading import Thread
@@ -14,9 +17,12 @@ from typing import Any, Final, cast
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from mcp_gateway.storage.engines import WAIT_S
+from mcp_gateway.storage.trouble import words_of
 from mcp_gateway.telemetry import logs
 
 RETRY_S: Final = 0.25
+BEAT_S: Final = 10.0  # so that nothing in between ends a session for being silent
 # Of another seed than turns (storage.sql): an id never meets the name of a turn.
 _KEY: Final = "hashtextextended(:holder, 1)"
 _TAKE: Final = text(f"SELECT pg_advisory_lock_shared({_KEY})")
@@ -44,14 +50,14 @@ def is_held(connection: Connection, holder: str) -> bool:
 class Presence:
     """The lock of one process, and the thread that keeps it.
 
-    A session that is lost (a restart of the server, a cut network) is noticed at once by its
-    socket and taken anew, tried again every ``RETRY_S``. Until then others read that this
-    process is gone, although it lives.
+    A session that is lost (a restart of the server, a cut network) is noticed by its socket
+    and replaced, tried every ``RETRY_S``. Until then others read that this process is gone,
+    although it lives.
 
     Both methods block.
 
     Args:
-        engine: gives a session of its own, outside of any transaction; disposed of by ``end``.
+        engine: gives a session of its own, outside of any transaction; keeps none itself.
         holder: the id that others ask for.
     """
 
@@ -75,12 +81,15 @@ class Presence:
         self._thread.start()
 
     def end(self) -> None:
-        """Let the lock go, where it was taken; when this returns, others read that it is free."""
+        """Let the lock go, where it was taken; when this returns, others read that it is gone.
+
+        A server that does not answer holds nobody up: it drops the lock with the connection.
+        """
         self._end.close()
-        if self._thread is not None:
-            self._thread.join()
-        self._ended.close()
-        self._engine.dispose()
+        if self._thread is None:
+            self._ended.close()
+        else:
+            self._thread.join(WAIT_S)
 
     def _take(self) -> Connection:
         session = self._engine.connect()
@@ -93,36 +102,35 @@ class Presence:
         return session
 
     def _stay(self, session: Connection | None) -> None:
-        while session is not None and not self._kept(session):
-            session = self._taken_again()
+        with self._ended:
+            while session is not None and not self._kept(session):
+                session = self._taken_again()
 
     def _kept(self, session: Connection) -> bool:
-        """Keep a session until it is to end (True) or lost."""
+        """Keep a session until the end (True) or until it is lost."""
         with session:
             try:
                 descriptor = _descriptor(session)
-                while not self._ends(descriptor=descriptor):
+                while not self._ends(BEAT_S, descriptor):
                     # What a server says unasked is mostly good-bye.
                     session.scalar(select(1))
                 session.execute(_DROP)
             except SQLAlchemyError as error:
-                _log.warning("Other gateways may take this one for gone", trouble=str(error))
+                _log.warning("Others may take this gateway for gone", trouble=words_of(error))
                 return False
         return True
 
     def _taken_again(self) -> Connection | None:
-        for pause_s in chain([0.0], repeat(RETRY_S)):
-            if self._ends(pause_s):
-                break
+        while not self._ends(RETRY_S):
             try:
                 session = self._take()
             except SQLAlchemyError:
-                continue  # told once, when it was lost
-            _log.warning("Other gateways see this one again")
+                continue  # it was told when the session was lost
+            _log.warning("Others see this gateway again")
             return session
         return None
 
-    def _ends(self, within_s: float | None = None, *, descriptor: int | None = None) -> bool:
+    def _ends(self, within_s: float, descriptor: int | None = None) -> bool:
         """Wait that long, or for news on the descriptor; tell whether this is the end."""
         with DefaultSelector() as news:
             news.register(self._ended, EVENT_READ)

@@ -117,7 +117,7 @@ class Store:
     async def close(self) -> None:
         """Wait for the transactions under way, close every connection and let the lock go.
 
-        With the lock ``is_alive`` ends: no transaction of this store is under way then. From its first moment on new transactions are refused. A second call does nothing.
+        From its first moment on new transactions are refused. A second call does nothing.
         """
         opened, self._opened = self._opened, None
         holds, self._holds = self._holds, []
@@ -164,14 +164,12 @@ class Store:
     async def is_alive(self, holder: str) -> bool:
         """Tell whether the process of that id holds this store open now.
 
-        Nobody but this process holds SQLite. On PostgreSQL the server says so of whoever has a
-        session that lives: one that ended, killed or not, is gone within milliseconds, one
-        whose host vanished within ten seconds. A process that has lost its session, to a
-        restart of the server say, seems gone until it has a new one; so who takes something
-        over from it must compare and set.
+        Nobody else ever holds SQLite; of others PostgreSQL is asked. There a process that
+        lives may seem gone until it has a new session, after a restart of the server say: who
+        takes something over compares and sets.
 
         Raises:
-            StoreUnavailable: the engine is gone or too slow: then nothing is known.
+            StoreUnavailable: the engine is gone or too slow: nothing is known.
         """
         self._require()
         if self.name == "sqlite" or holder == self.holder:
@@ -231,7 +229,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """The connections, a thread for each of them, and the sign of life where others may ask."""
+    """The connections, a thread for each of them, and a sign of life where others may ask."""
 
     engine: Engine
     workers: Workers
@@ -250,11 +248,9 @@ class _Opened:
             await anyio.to_thread.run_sync(self._let_go)
 
     def _let_go(self) -> None:
-        try:
-            if self.presence is not None:
-                self.presence.end()
-        finally:
-            self.engine.dispose()
+        if self.presence is not None:
+            self.presence.end()
+        self.engine.dispose()
 
 
 def _transact(engine: Engine, work: Callable[[Connection], T], *, writes: bool) -> T:

@@ -36,7 +36,7 @@ def unavailable(engine: EngineName, error: SQLAlchemyError) -> StoreUnavailable:
     state = _state(error)
     words = _SQLITE_WORDS if engine == "sqlite" else _POSTGRES_WORDS
     cause = next((says for begins, says in words if state.startswith(begins)), None)
-    _log.error("the store does not serve", engine=engine, state=state, trouble=_trouble(error))
+    _log.error("the store does not serve", engine=engine, state=state, trouble=words_of(error))
     title = TITLES[engine]
     if cause is not None:
         return StoreUnavailable(f"{title} can't serve: {cause}.")
@@ -69,7 +69,8 @@ def _never_reached(state: str) -> bool:
     return state in {"", "SQLITE_CANTOPEN"} or state[:2] in {"08", "28", "3D", "53", "57"}
 
 
-def _trouble(error: SQLAlchemyError) -> str:
+def words_of(error: SQLAlchemyError) -> str:
+    """Return what the engine itself said, for the log."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         return str(error.orig)
     return type(error).__name__

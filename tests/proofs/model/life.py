@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar, cast
-from uuid import uuid4
 
 from sqlalchemy import Engine, make_url
 
@@ -35,7 +34,6 @@ class Life:
     ``unheard`` where it is written and nobody is told.
     """
 
-    name: str = field(default_factory=lambda: uuid4().hex)
     dead: bool = False
     outage: list[str] = field(default_factory=list)
 
@@ -74,20 +72,11 @@ class StoreOfALife(Store):
         super().__init__(f"sqlite:///{folder / FILE}", data_dir=folder)
         self._life = life
 
-    @property
-    def holder(self) -> str:
-        """The process that has the file, and with it every order that it carries."""
-        return self._life.name
-
-    async def is_alive(self, holder: str) -> bool:
-        """Nobody else can have the file."""
-        return holder == self._life.name
-
     async def open(self, *, migrates: bool | None = None) -> Revisions:  # noqa: ARG002  (the store's own signature)
         """Open a file that was migrated before."""
         self._take_hold()
         at_once = cast(Workers, _AtOnce(self._life))
-        self._opened = _Opened(_engine(str(file_of(self._url))), at_once)
+        self._opened = _Opened(_engine(str(file_of(self._url))), at_once, None)
         self._opened_inode = file_of(self._url).stat().st_ino
         return Revisions(None)
 
