@@ -30,14 +30,26 @@ class Watch:
     missed_since: float | None = None
 
 
-def missed(watch: Watch, now: float, *, restarted: bool, patience: Patience) -> tuple[Watch, bool]:
-    """Note one clean look that found nothing; tell whether its absence counts now.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One clean look that found nothing: when it began and ended, by the monotonic clock."""
+
+    began: float
+    ended: float
+
+
+def missed(watch: Watch, look: Look, *, restarted: bool, patience: Patience) -> tuple[Watch, bool]:
+    """Note one look that found nothing; tell whether its absence counts now.
+
+    What a slow look read first is as old as its beginning, so the time between two looks is
+    counted from the end of one to the beginning of the other.
 
     Args:
         restarted: the bot says that it was started since the order was sent.
     """
-    at_rest = restarted or now - watch.since >= patience.quiet_s
+    at_rest = restarted or look.began - watch.since >= patience.quiet_s
     if not at_rest:
         return replace(watch, missed_since=None), False
-    since = now if watch.missed_since is None else watch.missed_since
-    return replace(watch, missed_since=since), now - since >= patience.cycle_s
+    if watch.missed_since is None:
+        return replace(watch, missed_since=look.ended), patience.cycle_s <= 0
+    return watch, look.began - watch.missed_since >= patience.cycle_s

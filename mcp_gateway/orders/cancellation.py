@@ -40,9 +40,10 @@ class Cancellation:
         record = await self.follower.follow(record)
         if record.state not in protocol.RESTING:
             return _ended(record)
+        record = await self.ledger.move(record, [Move(Event.ASK_CANCEL, "cancel_asked")], origin)
+        # The last look, right before: between it and the bot lies one request.
         if not await self._is_alone(record):  # it ended a moment ago
             return _ended(await self.follower.follow(record))
-        record = await self.ledger.move(record, [Move(Event.ASK_CANCEL, "cancel_asked")], origin)
         answer = await self.bot.cancel(answers.trade_of(record))
         self.finder.forget_positions()
         if isinstance(answer, NotSent):

@@ -115,7 +115,7 @@ class FactFinder:
             price=price,
             fee_rate=facts.fee_rate or next((fee for fee in fees if fee is not None), None),
             market=market,
-            taken_stake=await self._taken_stake(asked.pair, market),
+            taken_stake=await self._taken_stake(asked.pair, market, price),
             seen=seen,
         )
 
@@ -158,18 +158,20 @@ class FactFinder:
     async def _recent_trades(self) -> tuple[Trade, ...]:
         return await self.bot.recent_trades(REMEMBERED_TRADES)
 
-    async def _taken_stake(self, pair: str, market: MarketRules) -> Decimal | None:
+    async def _taken_stake(
+        self, pair: str, market: MarketRules, price: Price | None
+    ) -> Decimal | None:
         """Return the smallest stake of which the bot is known not to have made more.
 
-        Asked only where nobody wrote down the market's minimum.
+        Asked only where nobody wrote down the market's minimum. A minimum amount costs more
+        when the price has risen since.
         """
-        if market.minimum_stake is not None:
+        if market.minimum_stake is not None or price is None:
             return None
-        taken = await self.ledger.stakes(self.bot_name, pair)
         stakes = [
-            entry.quote_sent
-            for entry in taken
-            if entry.quote_sent and entry.actual_amount and entry.actual_amount <= entry.amount
+            entry.quote_sent * max(Decimal(1), price.value / entry.average_price)
+            for entry in await self.ledger.stakes(self.bot_name, pair)
+            if entry.quote_sent and entry.average_price and _was_not_raised(entry)
         ]
         return min(stakes, default=None)
 
@@ -187,3 +189,7 @@ class FactFinder:
 
 def _told_by(steps: Iterable[Decimal | None]) -> MarketRules:
     return MarketRules(lot_step=next((step for step in steps if step is not None), None))
+
+
+def _was_not_raised(entry: OrderRecord) -> bool:
+    return entry.actual_amount is not None and entry.actual_amount <= entry.amount

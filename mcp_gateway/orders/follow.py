@@ -155,6 +155,8 @@ class Follower:
         It deletes an entry that was cancelled unfilled, trade and all, and only its event told
         why. From a trade that stays it hides an order that was cancelled unfilled.
         """
+        if record.code == "cancel_asked":  # by us, and the answer was lost
+            return Move(Event.CANCEL, record.code)
         if (reason := self._cancelled.get(record.tag)) is not None:  # kept: the store may fail now
             return Move(Event.CANCEL, reason)
         if trade is not None and trade.tag == await self._tag_of_trade(record):

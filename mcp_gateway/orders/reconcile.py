@@ -15,7 +15,7 @@ from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import marks, moves, protocol
-from mcp_gateway.orders.absence import Patience, Watch, missed
+from mcp_gateway.orders.absence import Look, Patience, Watch, missed
 from mcp_gateway.orders.ledger import Ledger, OrderClaimed, Superseded
 from mcp_gateway.orders.protocol import Due, Event
 from mcp_gateway.orders.steps import Move, Origin
@@ -104,7 +104,8 @@ class Reconciler:
         if protocol.due(record.state) is not Due.LOOK:
             return record
         # Before the bot is asked: what is missing from its books now must be missing later.
-        watch = self._watches.setdefault(record.order_id, Watch(self.clock.monotonic()))
+        began = self.clock.monotonic()
+        watch = self._watches.setdefault(record.order_id, Watch(began))
         before = await self._noted_before(record)
         try:
             execution = await self._look(record, before)
@@ -117,8 +118,8 @@ class Reconciler:
                 self._watches.pop(record.order_id, None)
                 return placed
         restarted = _restarted((await self.bot.health()).started_at, before)
-        now = self.clock.monotonic()
-        watch, counts = missed(watch, now, restarted=restarted, patience=self.patience)
+        look = Look(began, self.clock.monotonic())
+        watch, counts = missed(watch, look, restarted=restarted, patience=self.patience)
         self._watches[record.order_id] = watch
         if not counts:
             return record

@@ -26,6 +26,7 @@ from mcp_gateway.orders.steps import Move, Origin
 from mcp_gateway.telemetry import logs
 
 Heard = tuple[Answer, marks.Execution | None]
+RECENT_TRADES: Final = 20
 Look = Callable[[], Awaitable[marks.Execution | None]]
 # What the bot says of an order when it was carried out a moment ago.
 DOUBTFUL_REFUSALS: Final = frozenset({"position_exists", "no_free_slot", "trade_not_open"})
@@ -172,7 +173,8 @@ class Submission:
             return Unanswered("refusal_unproven"), None
 
     async def _bought(self, record: OrderRecord) -> marks.Execution | None:
-        return marks.find_entry(await self.bot.open_trades(), record.tag)
+        trades = (*await self.bot.open_trades(), *await self.bot.recent_trades(RECENT_TRADES))
+        return marks.find_entry(trades, record.tag)
 
     async def _sold(self, held: Trade) -> marks.Execution | None:
         trade = await self.bot.trade(held.trade_id)

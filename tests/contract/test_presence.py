@@ -1,10 +1,12 @@
 """Each process that holds the store can be asked after, by every other one on the database."""
 
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import anyio
@@ -16,6 +18,7 @@ from anyio.abc import Process
 from sqlalchemy import Connection, make_url, text
 
 from mcp_gateway.errors import StoreUnavailable
+from mcp_gateway.storage import presence
 from mcp_gateway.storage.engines import make_session_engine, read_url
 from mcp_gateway.storage.presence import is_held
 from mcp_gateway.storage.sql import Store
@@ -56,6 +59,10 @@ async def shared(url: str, folder: Path, count: int) -> AsyncIterator[list[Store
 
 async def _sessions(store: Store) -> list[int]:
     return list(await store.read(lambda connection: connection.scalars(SESSIONS).all()))
+
+
+async def _gone(store: Store, holder: str) -> bool:
+    return not await store.is_alive(holder)
 
 
 async def _until(holds: Callable[[], Awaitable[bool]], *, within_s: float) -> None:
@@ -99,15 +106,15 @@ async def test_a_process_lives_until_its_last_transaction_is_over(
 ) -> None:
     """Who is taken for gone has nothing under way that could still be committed."""
     async with shared(postgres_url, tmp_path, 2) as (one, other):
-        begun, go = anyio.Event(), anyio.Event()
+        begun, go = Event(), Event()
 
         def last(_: Connection) -> None:
-            anyio.from_thread.run_sync(begun.set)
-            anyio.from_thread.run(go.wait)
+            begun.set()
+            assert go.wait(5)
 
         async with anyio.create_task_group() as group:
             group.start_soon(one.write, last)
-            await begun.wait()
+            assert await anyio.to_thread.run_sync(begun.wait, 5)
             group.start_soon(one.close)
             await anyio.lowlevel.checkpoint()
             with unavailable():
@@ -205,11 +212,7 @@ async def test_a_killed_process_is_gone_within_a_second(postgres_url: str, tmp_p
         child.send_signal(signal.SIGSTOP)
         assert await store.is_alive(holder)
         child.kill()
-
-        async def gone() -> bool:
-            return not await store.is_alive(holder)
-
-        await _until(gone, within_s=1)
+        await _until(lambda: _gone(store, holder), within_s=1)
 
 
 async def test_a_killed_process_of_the_embedded_store_is_gone(
@@ -247,12 +250,11 @@ async def test_a_server_that_was_restarted_learns_who_lives(
 
 async def test_a_session_that_is_lost_alone_is_replaced(postgres_url: str, tmp_path: Path) -> None:
     """An operator who ends an idle session costs no caller anything."""
+    end = text("SELECT pg_terminate_backend(pid, 5000) FROM unnest(:pids) AS pid")
     async with shared(postgres_url, tmp_path, 2) as (one, other):
         before = await _sessions(one)
-        await one.read(lambda connection: connection.execute(
-            text("SELECT pg_terminate_backend(pid, 5000) FROM unnest(:pids) AS pid"),
-            {"pids": before},
-        ) and None)  # fmt: skip
+        ended = await one.read(lambda c: c.scalars(end, {"pids": before}).all())
+        assert ended == [True, True]
         await _until(lambda: one.is_alive(other.holder), within_s=5)
         await _until(lambda: other.is_alive(one.holder), within_s=5)
         assert not set(before) & set(await _sessions(one))
@@ -268,7 +270,48 @@ async def test_a_server_that_is_gone_holds_up_no_closing(
             await store.close()
 
 
+async def test_a_server_that_hangs_holds_up_no_closing(
+    own_postgres: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for its answer beyond a bound; once it goes on, it hears that we left."""
+    monkeypatch.setattr(presence, "WAIT_S", 0.2)
+    async with shared(own_postgres.url, tmp_path, 2) as (one, other):
+        await other.close()
+        [backend] = await _sessions(one)
+        await other.open()
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with anyio.fail_after(2):
+                await one.close()
+            assert await other.is_alive(one.holder)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        await _until(lambda: _gone(other, one.holder), within_s=2)
+
+
 # The session
+
+
+async def test_the_session_is_never_silent_for_long(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in between, a proxy say, may end connections that carry nothing."""
+    monkeypatch.setattr(presence, "BEAT_S", 0.02)
+    last = text("SELECT query_start FROM pg_stat_activity WHERE pid = :pid")
+    async with shared(postgres_url, tmp_path, 1) as (store,):
+        [pid] = await _sessions(store)
+
+        async def spoken() -> Any:
+            return await store.read(lambda connection: connection.scalar(last, {"pid": pid}))
+
+        for _ in range(2):
+            before = await spoken()
+
+            async def again(before: Any = before) -> bool:
+                return bool(await spoken() > before)
+
+            await _until(again, within_s=2)
+        assert await _sessions(store) == [pid]
 
 
 async def test_a_server_that_ends_idle_sessions_leaves_this_one(
@@ -312,7 +355,7 @@ async def test_a_process_that_can_not_show_its_life_does_not_open(
                 await store.open()
             with unavailable():
                 await store.ping()
-            admin.execute(f"ALTER ROLE {role} CONNECTION LIMIT 2".encode())
+            admin.execute(f"ALTER ROLE {role} CONNECTION LIMIT -1".encode())
             await store.open()
             await store.close()
         finally:

@@ -97,9 +97,9 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "absence counts at once", "absence.py",
-        "    at_rest = restarted or now - watch.since >= patience.quiet_s\n"
+        "    at_rest = restarted or look.began - watch.since >= patience.quiet_s\n"
         "    if not at_rest:\n        return replace(watch, missed_since=None), False\n",
-        "    if now >= watch.since:\n        return watch, True\n",
+        "    if look.ended >= watch.since:\n        return watch, True\n",
     ),
     _bug(
         "every bot is taken for restarted", "reconcile.py",
@@ -114,8 +114,8 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "waits are counted on the wall clock", "reconcile.py",
-        "        now = self.clock.monotonic()\n        watch, counts = missed(",
-        "        now = self.clock.now().timestamp() - 1763460000\n        watch, counts = missed(",
+        "        began = self.clock.monotonic()\n",
+        "        began = self.clock.now().timestamp() - 1763460000\n",
     ),
     _bug(
         "an unknown order is forgotten", "reconcile.py",

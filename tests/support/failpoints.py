@@ -89,7 +89,6 @@ FAILPOINTS: Final[dict[str, Failpoint]] = {
 PACES: Final[dict[str, Any]] = {
     "mcp_gateway.orders.reconcile:INTERVAL_S": 0.2,
     "mcp_gateway.orders.books:CYCLE_S": 0.4,
-    "mcp_gateway.orders.books:_longest_step_s": lambda _settings: 2.5,
 }
 END: Final = "failpoint reached: "
 

@@ -125,19 +125,19 @@ async def test_a_cancel_whose_answer_is_lost_is_seen_to_be_done(desk: Desk, faul
     wanted = await resting_exit(desk)
     desk.bot.faults.append(fault)
     told = await cancelled(desk, wanted)
-    assert (told["status"], told["code"]) == ("cancelled", "cancelled_at_bot")
+    assert (told["status"], told["code"]) == ("cancelled", "cancel_asked")
     assert (await cancelled(desk, wanted))["status"] == "cancelled"
     assert len(desk.bot.cancels) == 1
 
 
 async def test_an_entry_whose_cancel_was_not_answered_is_gone_all_the_same(desk: Desk) -> None:
-    """Of a deleted entry nobody knows why it went: ended, and the answer stays (freqtrade)."""
+    """It was asked for, and is gone with nothing filled: cancelled, and the answer stays."""
     wanted = await rested(desk)
     desk.bot.faults.append("lose_done")
     told = await cancelled(desk, wanted)
     assert (told["outcome"], told["final"], told["filled_amount"]) == ("placed", True, 0.0)
-    assert told["status"] == "vanished"
-    assert (await cancelled(desk, wanted))["status"] == "vanished"
+    assert (told["status"], told["code"]) == ("cancelled", "cancel_asked")
+    assert (await cancelled(desk, wanted))["status"] == "cancelled"
 
 
 async def test_a_bot_that_is_down_cancels_nothing(desk: Desk) -> None:
@@ -223,9 +223,9 @@ def given_to_another(bot: RestlessBot) -> None:
     bot.enter("BTC/USDT", "gw:another", filled=False)
 
 
-@pytest.mark.parametrize("looks", [0, 1])
+@pytest.mark.parametrize(("looks", "status"), [(0, "vanished"), (1, "cancelled")])
 async def test_a_trade_id_that_was_given_to_another_is_not_touched(
-    desk: Desk, bot: RestlessBot, looks: int
+    desk: Desk, bot: RestlessBot, looks: int, status: str
 ) -> None:
     """Whether the bot forgets our entry before the first look at it or behind it (freqtrade)."""
     wanted = await rested(desk)
@@ -234,7 +234,7 @@ async def test_a_trade_id_that_was_given_to_another_is_not_touched(
     else:
         given_to_another(bot)
     told = await cancelled(desk, wanted)
-    assert (told["status"], told["outcome"]) == ("vanished", "placed")
+    assert (told["status"], told["outcome"]) == (status, "placed")
     [theirs] = bot.status
     assert (theirs["trade_id"], theirs["orders"][0]["is_open"]) == (1, True)
     assert bot.cancels == []

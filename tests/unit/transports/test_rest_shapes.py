@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 RECORD = OrderRecord(
     order_id="abc", issuer="mcp-gateway", subject="a", request_id=UUID(int=1), agent="a",
-    fingerprint="f", tag="gw:1", bot="bot", pair="BTC/USDT", side="buy",
+    fingerprint="f", tag="gw:1", carrier="g", bot="bot", pair="BTC/USDT", side="buy",
     amount=Decimal("0.001"), order_type="limit", price=Decimal(50000), mode="dry-run",
     state=State.PLACED, created_at=START, updated_at=START, trade_id=1,
     actual_amount=Decimal("0.0009"), filled_amount=Decimal("0.0009"),
