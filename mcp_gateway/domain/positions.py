@@ -123,7 +123,19 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class BotHealth:
-    """When the bot last ran its loop and when it was started (Freqtrade: GET /health)."""
+    """When the bot last ran its loop, when it was started, and when it said so: by its own clock.
+
+    Source: Freqtrade GET /health.
+    """
 
     last_process_at: datetime | None
     started_at: datetime | None
+    told_at: datetime | None = None
+
+    @property
+    def longest_uptime_s(self) -> float | None:
+        """How long the bot's process runs at most, in seconds; None where it can't be told."""
+        if self.started_at is None or self.told_at is None:
+            return None
+        # What it says of the time is cut to the second.
+        return (self.told_at - self.started_at).total_seconds() + 1

@@ -79,8 +79,8 @@ class FreqtradeClient:
         return await self._connections.read("show_config", wire.bot_state)
 
     async def health(self) -> BotHealth:
-        """Return when the bot last ran its loop and when its process started (GET /health)."""
-        return await self._connections.read("health", wire.health)
+        """Return when the bot last ran its loop and since when its process runs (GET /health)."""
+        return await self._connections.read_dated("health", wire.health)
 
     async def pairs(self) -> tuple[str, ...]:
         """Return the pairs that the bot trades now (GET /whitelist)."""

@@ -7,8 +7,10 @@ each byte.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import anyio
 import httpx2
@@ -30,7 +32,15 @@ IDLE_CONNECTION_S = 4.0
 
 T = TypeVar("T")
 Method = Literal["GET", "POST", "DELETE"]
-Answered = tuple[int, bytes]
+
+
+class Answered(NamedTuple):
+    """What came back; ``at`` is the bot's own clock, to the second."""
+
+    status: int
+    body: bytes
+    at: datetime | None
+
 
 # After each 500 the bot drops the kept connection, and a reload refuses new ones for half a
 # second: both pass by trying again. A 500 itself is not repeated, it is the exchange's trouble.
@@ -106,14 +116,27 @@ class Connections:
         Args:
             endpoint: the name under which the call is counted, and its path if it has no other.
         """
+        return await self._read(endpoint, lambda answered: parse(answered.body), path, params)
+
+    async def read_dated(self, endpoint: str, parse: Callable[[bytes, datetime | None], T]) -> T:
+        """Ask as ``read`` does; ``parse`` is also told what the bot's own clock said."""
+        return await self._read(endpoint, lambda answered: parse(answered.body, answered.at))
+
+    async def _read(
+        self,
+        endpoint: str,
+        parse: Callable[[Answered], T],
+        path: str | None = None,
+        params: Mapping[str, str | int] | None = None,
+    ) -> T:
         started = self._clock.monotonic()
         result = "cancelled"
         try:
-            status, body = await self._get(path or endpoint, params)
-            if status != HTTPStatus.OK:
-                _log_refusal(endpoint, status, body)
-                raise failed_read(status, body)
-            told = parse(body)
+            answered = await self._get(path or endpoint, params)
+            if answered.status != HTTPStatus.OK:
+                _log_refusal(endpoint, answered.status, answered.body)
+                raise failed_read(answered.status, answered.body)
+            told = parse(answered)
             result = "ok"
         except GatewayError as error:
             result = error.code
@@ -142,10 +165,10 @@ class Connections:
         try:
             content = None if told is None else orjson.dumps(told)
             answered = await self._send(method, path or endpoint, content)
-            if isinstance(answered, tuple):
-                if answered[0] != HTTPStatus.OK:
-                    _log_refusal(endpoint, *answered)
-                answer = understand(*answered)
+            if isinstance(answered, Answered):
+                if answered.status != HTTPStatus.OK:
+                    _log_refusal(endpoint, answered.status, answered.body)
+                answer = understand(answered.status, answered.body)
             else:
                 answer = answered
             result = "ok" if isinstance(answer, Accepted) else answer.code
@@ -203,8 +226,15 @@ async def _exchange(
         async for part in response.aiter_bytes():
             body += part
             if len(body) > LARGEST_ANSWER_BYTES:
-                return response.status_code, bytes(body[:LARGEST_ANSWER_BYTES])
-    return response.status_code, bytes(body)
+                return Answered(response.status_code, bytes(body[:LARGEST_ANSWER_BYTES]), None)
+    return Answered(response.status_code, bytes(body), _date_of(response))
+
+
+def _date_of(response: httpx2.Response) -> datetime | None:
+    try:
+        return parsedate_to_datetime(response.headers["date"])
+    except (KeyError, ValueError):
+        return None  # a proxy may have taken it out
 
 
 def _log_refusal(endpoint: str, status: int, body: bytes) -> None:

@@ -5,6 +5,7 @@ the decimals that they print as.
 """
 
 import math
+from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -50,10 +51,10 @@ def bot_state(body: bytes) -> BotState:
     )
 
 
-def health(body: bytes) -> BotHealth:
+def health(body: bytes, at: datetime | None) -> BotHealth:
     """Read GET /health; ``bot_startup`` is this process's start, ``bot_start`` the first ever."""
     told = _read(shapes.Health, body)
-    return BotHealth(last_process_at=told.last_process, started_at=told.bot_startup)
+    return BotHealth(told.last_process, told.bot_startup, at)
 
 
 def whitelist(body: bytes) -> tuple[str, ...]:

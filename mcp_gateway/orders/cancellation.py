@@ -52,11 +52,7 @@ class Cancellation:
         if record.state not in protocol.RESTING:
             return record
         if isinstance(answer, Unanswered):
-            raise BotUnavailable(
-                "The cancel was sent and the bot's answer is not known yet.",
-                code="cancel_unanswered",
-                hint="Ask get_order; cancelling again is safe.",
-            )
+            raise cancel_unanswered()
         raise _not_resting(record, "The bot did not cancel it; it still rests.", "cancel_refused")
 
     async def _is_alone(self, record: OrderRecord) -> bool:
@@ -82,6 +78,15 @@ class Cancellation:
             with suppress(Superseded):
                 return await self.follower.follow(record)
         return record
+
+
+def cancel_unanswered() -> BotUnavailable:
+    """Return the error of a cancel that may have been carried out."""
+    return BotUnavailable(
+        "The cancel was sent and the bot's answer is not known yet.",
+        code="cancel_unanswered",
+        hint="Ask get_order; cancelling again is safe.",
+    )
 
 
 def _ended(record: OrderRecord) -> OrderRecord:

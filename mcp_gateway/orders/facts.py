@@ -12,7 +12,7 @@ import anyio
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import MarketRules, timeframe_seconds
 from mcp_gateway.domain.orders import OrderRecord, Side
-from mcp_gateway.domain.positions import BotState, Mode, Trade
+from mcp_gateway.domain.positions import BotHealth, BotState, Mode, Trade
 from mcp_gateway.errors import BotUnavailable, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.market.flights import Flights
@@ -25,6 +25,7 @@ from mcp_gateway.orders.risk import Facts, Price
 REMEMBERED_TRADES: Final = 20
 CLOSED_TRADES_KEPT_S: Final = 60.0  # a market's step and an account's fee seldom change
 PAIRS_KEPT_S: Final = 2.0
+HEALTH_KEPT_S: Final = 30.0  # wanted for its start, which tells one run of the bot from another
 PRICES_KEPT_S: Final = 2.0  # a closed candle does not change; the next one may have come
 
 
@@ -67,12 +68,14 @@ class FactFinder:
     deadline_s: float
     _pairs: Flights[None, tuple[str, ...]] = field(init=False)
     _closed: Flights[None, tuple[Trade, ...]] = field(init=False)
+    _healths: Flights[None, BotHealth] = field(init=False)
     _prices: Flights[str, tuple[Decimal, datetime] | None] = field(init=False)
 
     def __post_init__(self) -> None:
         self._pairs = Flights(self.clock, PAIRS_KEPT_S)
         self._closed = Flights(self.clock, CLOSED_TRADES_KEPT_S)
         self._prices = Flights(self.clock, PRICES_KEPT_S)
+        self._healths = Flights(self.clock, HEALTH_KEPT_S)
 
     async def facts(self, asked: Asked, seen: int) -> Facts:
         """Gather what the checks of one order need.
@@ -137,7 +140,7 @@ class FactFinder:
         """Ask what every order needs: the bot's state, its open trades, when it was started."""
         state = await self.bot.bot_state()
         trades = await self.bot.open_trades()
-        health = await self.bot.health()
+        health = (await self._healths.ask(None, self.bot.health)).value
         here = tuple(trade for trade in trades if trade.pair == pair)
         fees = (trade.fee_rate for trade in trades)
         steps = (trade.lot_step for trade in here)

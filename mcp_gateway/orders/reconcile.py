@@ -6,12 +6,12 @@ Presence at the bot is proof. Absence is proof only of a bot at rest, see ``orde
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import OrderRecord, State
+from mcp_gateway.domain.positions import BotHealth
 from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import marks, moves, protocol
@@ -117,7 +117,8 @@ class Reconciler:
                 placed = await self.ledger.move(record, confirmed, ORIGIN)
                 self._watches.pop(record.order_id, None)
                 return placed
-        restarted = _restarted((await self.bot.health()).started_at, before)
+        asked = self.clock.monotonic()
+        restarted = _restarted(await self.bot.health(), before, since_s=asked - watch.since)
         look = Look(began, self.clock.monotonic())
         watch, counts = missed(watch, look, restarted=restarted, patience=self.patience)
         self._watches[record.order_id] = watch
@@ -171,10 +172,17 @@ class _TradeGone(Exception):
     """The trade that an exit was for is not there any more: what happened can't be read."""
 
 
-def _restarted(started_at: datetime | None, before: Mapping[str, Any]) -> bool:
-    """Tell whether the bot was started since the order was sent to it.
+def _restarted(health: BotHealth, before: Mapping[str, Any], *, since_s: float) -> bool:
+    """Tell whether the bot was started since the order became unknown.
 
-    Compared with its own earlier word: the bot's clock need not agree with ours.
+    It is another run than the one noted before the order was sent, and younger than the watch:
+    a run that began between that note and the order may have the order, and be at work on it.
+    Two times of the bot's own clock are compared, and two of ours, so the clocks need not agree.
+
+    Args:
+        since_s: for how long the order has been watched.
     """
-    noted = before.get("bot_started_at")
-    return started_at is not None and noted is not None and started_at.isoformat() != noted
+    noted, uptime_s = before.get("bot_started_at"), health.longest_uptime_s
+    if health.started_at is None or noted is None or uptime_s is None:
+        return False
+    return health.started_at.isoformat() != noted and 0 <= uptime_s < since_s

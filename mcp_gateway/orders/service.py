@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -21,7 +21,7 @@ from mcp_gateway.errors import (
     StoreUnavailable,
 )
 from mcp_gateway.orders import answers, marks, protocol, risk
-from mcp_gateway.orders.cancellation import Cancellation
+from mcp_gateway.orders.cancellation import Cancellation, cancel_unanswered
 from mcp_gateway.orders.detached import Detached
 from mcp_gateway.orders.facts import Asked
 from mcp_gateway.orders.follow import Follower
@@ -35,6 +35,7 @@ from mcp_gateway.telemetry import metrics
 TWIN_WAIT_S = 10.0  # for another gateway's first call with the same request_id
 TWIN_LOOK_S = 0.1
 IN_PROGRESS: Final = protocol.UNSETTLED - {State.UNKNOWN}
+CANCEL_TRIES: Final = 10  # other gateways may be at the same order
 LONGEST_WAIT_S = 30.0  # for the orders of others; then the order is denied, unsent
 
 
@@ -154,10 +155,10 @@ class OrderService:
     async def _cancel(self, record: OrderRecord, origin: Origin) -> OrderRecord:
         # An exit of the same trade, on its way just now, would be taken back with it.
         async with self._exit_turn(record.pair):
-            try:
-                return await self._cancellation.run(await self._latest(record), origin)
-            except Superseded:  # filled meanwhile, or cancelled by another; the row tells
-                return await self._cancellation.run(await self._latest(record), origin)
+            for _ in range(CANCEL_TRIES):
+                with suppress(Superseded):  # filled meanwhile, or cancelled by another; look anew
+                    return await self._cancellation.run(await self._latest(record), origin)
+        raise cancel_unanswered()
 
     async def _own(self, admission: Admission, request_id: UUID) -> OrderRecord:
         principal = admission.principal

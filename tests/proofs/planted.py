@@ -103,8 +103,13 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "every bot is taken for restarted", "reconcile.py",
-        "    return started_at is not None and noted is not None and started_at.isoformat() != noted\n",
+        "    return health.started_at.isoformat() != noted and 0 <= uptime_s < since_s\n",
         "    return True\n",
+    ),
+    _bug(
+        "any other run of the bot is taken for a later one", "reconcile.py",
+        "    return health.started_at.isoformat() != noted and 0 <= uptime_s < since_s\n",
+        "    return health.started_at.isoformat() != noted\n",
     ),
     _bug(
         "a bot that does not answer is taken for one that has nothing", "reconcile.py",

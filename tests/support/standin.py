@@ -52,7 +52,12 @@ class StandIn:
             scope["state"]["abort"]()
             await receive()
             return
-        headers = [(b"content-type", response.headers["content-type"].encode())]
+        kept = ("content-type", "date")
+        headers = [
+            (name.encode(), response.headers[name].encode())
+            for name in kept
+            if name in response.headers
+        ]
         start = {"type": "http.response.start", "status": response.status_code, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": response.content})

@@ -57,8 +57,9 @@ class TradingBot(TradeBook):
 
     def restart(self) -> None:
         """Start the bot's process anew: its books stay, what was under way is gone."""
-        later = datetime.fromisoformat(self.started_at) + timedelta(minutes=1)
-        self.started_at = later.isoformat().replace("+00:00", "Z")
+        before = datetime.fromisoformat(self.started_at)
+        now = max(self.clock.now(), before + timedelta(milliseconds=1))
+        self.started_at = now.isoformat().replace("+00:00", "Z")
         self.pending.clear()
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:

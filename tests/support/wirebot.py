@@ -1,6 +1,8 @@
 """A bot that stands at the wire: the real client talks to it, a test moves its market."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import anyio
@@ -32,6 +34,7 @@ class WireBot:
     fails: int | Exception | None = None
     hold: anyio.Event | None = None
     calls: list[str] = field(default_factory=list)
+    clock_behind_s: float = 0.0
 
     def client(self) -> FreqtradeClient:
         """Return the real client, connected to this bot."""
@@ -51,7 +54,10 @@ class WireBot:
             return httpx2.Response(self.fails, text="Internal Server Error")
         if endpoint == "pair_candles" and self.hold is not None:
             await self.hold.wait()
-        return httpx2.Response(200, json=self._told(endpoint, request.url.params))
+        now = self.clock.now() - timedelta(seconds=self.clock_behind_s)
+        date = format_datetime(now, usegmt=True)
+        told = self._told(endpoint, request.url.params)
+        return httpx2.Response(200, json=told, headers={"date": date})
 
     def _told(self, endpoint: str, params: httpx2.QueryParams) -> Any:
         if endpoint == "show_config":

@@ -17,7 +17,7 @@ PATIENCE_S, LONGEST_S = 20.0, 40.0
 OVERLAP_S: Final = 0.05
 MOMENTS, MOMENT_S = 7, 0.015
 # The bot deletes a cancelled entry; another gateway may look before the one that cancelled says so.
-GONE: Final = frozenset({"cancelled", "vanished"})
+GONE: Final = frozenset({"cancelled"})
 FINAL: Final = frozenset({"placed", "denied", "rejected"})
 RECEIPT: Final = ("order_id", "request_id", "pair", "side", "amount", "trade_id", "bot_order_id", "agent")  # fmt: skip
 Told = dict[str, Any]

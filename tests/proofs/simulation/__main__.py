@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -55,4 +56,8 @@ def sum_of(parts: Iterator[Found]) -> Found:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception:  # noqa: BLE001  (a proof that breaks down has found nothing: 1 is for violations)
+        traceback.print_exc()
+        sys.exit(3)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -11,7 +11,7 @@ from mcp_gateway.domain.orders import Side
 from mcp_gateway.domain.positions import BotHealth, Trade, TradeOrder
 from mcp_gateway.errors import BotUnavailable
 from mcp_gateway.freqtrade.orders import EXIT_TAG, Entry, Exit
-from tests.proofs.simulation.engine import START, Scheduler, VirtualClock, pause, step
+from tests.proofs.simulation.engine import Scheduler, VirtualClock, pause, step
 from tests.proofs.simulation.tape import Tape
 
 PRICE: Final = Decimal(100)
@@ -22,9 +22,10 @@ WALLET: Final = Decimal(700)
 LATEST_EFFECT_S: Final = 200.0  # the bot's own time-outs end before absence may count
 (
     DONE, LOST_REQUEST, LOST_ANSWER, LATE, REFUSED, NOT_SENT, OTHERS_TRADE, FAILED_DONE, VERY_LATE,
-    REPEATED,
-) = range(10)  # fmt: skip
-WAYS: Final = 10
+    REPEATED, ANOTHER_RUN,
+) = range(11)  # fmt: skip
+WAYS: Final = 11
+BOT_EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 Act = Callable[[], Answer]
@@ -49,6 +50,7 @@ class SimulatedBot:
         self._clock = clock
         self._scheduler = scheduler
         self.run = 1
+        self.started = 0.0
         self.effects: list[Effect] = []
         self.trades: dict[int, Trade] = {}
         self.wallet = WALLET
@@ -60,10 +62,15 @@ class SimulatedBot:
     def restart(self) -> None:
         """Come up anew: what was being worked on is gone."""
         self.run += 1
+        self.started = self._clock.elapsed + self.run / 1000  # no two runs begin alike
+
+    def now(self) -> datetime:
+        """What the bot's own clock says: it knows nothing of ours."""
+        return BOT_EPOCH + timedelta(seconds=self._clock.elapsed)
 
     async def health(self) -> BotHealth:
         await self._read()
-        return BotHealth(None, START + timedelta(seconds=self.run))
+        return BotHealth(None, BOT_EPOCH + timedelta(seconds=self.started), self.now())
 
     async def open_trades(self) -> tuple[Trade, ...]:
         await self._read()
@@ -100,7 +107,10 @@ class SimulatedBot:
             return NotSent("bot_unreachable")
         if way == REFUSED:
             return Refused("entry_refused")
-        if way in {LATE, VERY_LATE}:
+        if way == ANOTHER_RUN:  # it was started anew behind the gateway's last look at it
+            self.restart()
+            self._later(act, LATEST_EFFECT_S)
+        elif way in {LATE, VERY_LATE}:
             self._later(act, 5.0 if way == LATE else LATEST_EFFECT_S)
         elif way != LOST_REQUEST:
             answer = act()

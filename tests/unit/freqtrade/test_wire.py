@@ -58,7 +58,9 @@ def test_a_bot_that_does_not_say_whether_it_trades_real_money_is_nonsense() -> N
 
 def test_the_start_is_that_of_this_process() -> None:
     """bot_start is the first start ever, bot_startup the last; reconciliation needs the last."""
-    health = wire.health(told("health"))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    health = wire.health(told("health"), at)
+    assert health.told_at == at
     assert health.started_at == datetime.fromisoformat(body_of("health")["bot_startup"])
     assert health.last_process_at is not None
     assert health.last_process_at.utcoffset() is not None
@@ -66,8 +68,9 @@ def test_the_start_is_that_of_this_process() -> None:
 
 def test_a_bot_that_has_not_run_yet_has_no_moments() -> None:
     """All of /health is null before the first loop."""
-    health = wire.health(told("health", last_process=None, bot_startup=None))
+    health = wire.health(told("health", last_process=None, bot_startup=None), None)
     assert (health.last_process_at, health.started_at) == (None, None)
+    assert health.longest_uptime_s is None
 
 
 def test_free_is_what_the_bot_may_spend() -> None:

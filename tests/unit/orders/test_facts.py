@@ -20,7 +20,8 @@ from tests.support.tradingbot import FEE_RATE, PRICE
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-COMMON = ["show_config", "status", "health"]
+FRESH = ["show_config", "status"]  # for every order
+COMMON = [*FRESH, "health"]
 CANDLES = ["show_config", "pair_candles"]  # a price of its own, where no trade tells one
 BUY = Asked("agent-a", "tests", "BTC/USDT", "buy")
 SELL = replace(BUY, side="sell")
@@ -47,20 +48,19 @@ async def test_an_entry_asks_for_everything_once(desk: Desk) -> None:
 async def test_the_pairs_are_kept_two_seconds_and_closed_trades_a_minute(desk: Desk) -> None:
     """What moves money is asked anew for each order; what seldom changes is not."""
     open_trade(desk)  # which tells the price
-    every_time = [*COMMON, "balance"]
     await questions(desk, BUY)
-    assert await questions(desk, BUY) == every_time
+    assert await questions(desk, BUY) == [*FRESH, "balance"]
     desk.clock.advance(PAIRS_KEPT_S)
-    assert await questions(desk, BUY) == [*every_time, "whitelist"]
+    assert await questions(desk, BUY) == [*FRESH, "balance", "whitelist"]
     desk.clock.advance(CLOSED_TRADES_KEPT_S)
-    assert await questions(desk, BUY) == [*every_time, "whitelist", "trades"]
+    assert await questions(desk, BUY) == [*COMMON, "balance", "whitelist", "trades"]
 
 
 async def test_an_exit_needs_neither_money_nor_pairs(desk: Desk) -> None:
     """Exits are never trapped by an answer that they do not need (orders)."""
     assert await questions(desk, SELL) == [*COMMON, *CANDLES]
     desk.bot.enter("BTC/USDT", "gw:a")
-    assert await questions(desk, SELL) == COMMON
+    assert await questions(desk, SELL) == FRESH
 
 
 @pytest.mark.parametrize("side", ["buy", "sell"])

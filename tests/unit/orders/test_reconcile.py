@@ -74,9 +74,29 @@ async def test_an_absence_counts_at_rest_and_seen_twice(desk: Desk) -> None:
 async def test_a_bot_started_anew_is_at_rest_at_once(desk: Desk) -> None:
     """It can't act any more on what its earlier process was told (orders)."""
     wanted = await lost(desk, "late")
+    assert (await looked(desk, wanted, 2))[0] is State.UNKNOWN
+    desk.clock.advance(2)
     desk.bot.restart()
     assert (await looked(desk, wanted, 2))[0] is State.UNKNOWN
     assert await looked(desk, wanted, PATIENCE.cycle_s) == (State.REJECTED, "not_executed")
+
+
+async def test_a_run_that_may_have_the_order_is_not_taken_for_a_later_one(desk: Desk) -> None:
+    """The bot was started between the gateway's last look at it and the order: it acts late."""
+    await desk.orders.create(admission(), order(pair="ETH/USDT"))  # notes the run before
+    desk.bot.restart()
+    wanted = await lost(desk, "late")
+    assert (await looked(desk, wanted, 2, PATIENCE.cycle_s))[0] is State.UNKNOWN
+    desk.bot.take_effect()
+    assert (await looked(desk, wanted, PATIENCE.cycle_s))[0] is State.FILLED
+
+
+async def test_a_bot_whose_clock_was_set_back_is_not_taken_for_restarted(desk: Desk) -> None:
+    """It looks young then; but it is the run that was noted before the order (freqtrade)."""
+    wanted = await lost(desk, "late")
+    assert (await looked(desk, wanted, 100))[0] is State.UNKNOWN
+    desk.bot.clock_behind_s = 7_290  # ten seconds after its start
+    assert (await looked(desk, wanted, 10, PATIENCE.cycle_s))[0] is State.UNKNOWN
 
 
 async def test_a_bot_whose_clock_is_ahead_is_not_taken_for_restarted(desk: Desk) -> None:
@@ -118,11 +138,13 @@ async def test_with_real_money_absence_needs_a_wallet_that_was_read_since(
     bot.dry_run = False
     async with open_desk(tmp_path, bot, clock, mode="live") as desk:
         wanted = await lost(desk)
+        await looked(desk, wanted, 0)
+        clock.advance(2)
         if restarts:
             bot.restart()
         if coin is not None:
             bot.coins[coin] = 0.5
-        assert await looked(desk, wanted, 0, PATIENCE.quiet_s, PATIENCE.cycle_s) == ends
+        assert await looked(desk, wanted, 2, PATIENCE.quiet_s, PATIENCE.cycle_s) == ends
 
 
 async def test_an_exit_that_is_absent_was_never_executed(desk: Desk) -> None:
