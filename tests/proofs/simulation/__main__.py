@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from tests.proofs.simulation.explore import SCENARIOS, Found, exhaust, silence, wander
 
 CHUNK = 5_000  # seeds that a worker takes at once
+TOLD_EVERY = 100  # chunks
 
 
 def main() -> int:
@@ -41,7 +42,10 @@ def everywhere(seeds: range, workers: int) -> Iterator[Found]:
     """Run the seeds on several processors, a chunk at a time."""
     chunks = [seeds[first : first + CHUNK] for first in range(0, len(seeds), CHUNK)]
     with ProcessPoolExecutor(workers, initializer=silence) as pool:
-        yield from pool.map(wander, chunks)
+        for number, part in enumerate(pool.map(wander, chunks), 1):
+            if number % TOLD_EVERY == 0:
+                print(f"… {number * CHUNK} seeds", file=sys.stderr, flush=True)
+            yield part
 
 
 def sum_of(parts: Iterator[Found]) -> Found:
