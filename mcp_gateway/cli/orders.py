@@ -1,8 +1,6 @@
 """``mcp-gateway orders``: what the ledger holds, whether the bot agrees, and what a person decides."""
 
 import json
-import os
-import pwd
 from typing import Any, Final
 
 import click
@@ -73,7 +71,9 @@ def show_order(order_id: str, as_json: bool) -> None:
     "--as", "finding", required=True, type=click.Choice(["placed", "not-placed"]),
     help="Whether the exchange carried it out.",
 )  # fmt: skip
-@click.option("--reason", required=True, help="How you know, for the audit log.")
+@click.option(
+    "--reason", required=True, help="How you know, for the audit log; 10 to 1000 characters."
+)
 @click.option("--filled", metavar="AMOUNT", help="What was carried out, in base.")
 @click.option("--price", metavar="PRICE", help="At what, in quote per base.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -93,8 +93,7 @@ def settle_order(
     --reason "order 4711 at the exchange"
     """
     decision = {
-        "finding": finding, "reason": reason, "operator": _login_name(),
-        "filled": filled, "average_price": price,
+        "finding": finding, "reason": reason, "filled": filled, "average_price": price,
     }  # fmt: skip
     args = {"id": order_id, "decision": decision}
     settled = ask_records(Settings.load(), "orders.settle", args)
@@ -102,7 +101,7 @@ def settle_order(
         click.echo(json.dumps(settled))
         return
     click.echo(_line(settled))
-    click.echo(f"Settled as {finding} by {decision['operator']}.")
+    click.echo(f"Settled as {finding} by {settled['operator']}.")
 
 
 @orders.command("reconcile")
@@ -161,12 +160,3 @@ def _said(said: dict[str, Any] | None) -> str:
     if said["bot_order_id"] is not None:
         words.append(f"({said['bot_order_id']})")
     return " ".join(words)
-
-
-def _login_name() -> str:
-    """Return who runs the command, by the system's own word: no argument can claim another."""
-    uid = os.getuid()
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container's user may have no name
-        return f"uid {uid}"

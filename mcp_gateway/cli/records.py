@@ -16,8 +16,11 @@ if TYPE_CHECKING:  # the SQL libraries are imported when a command needs them
     from mcp_gateway.gateway import Gateway
     from mcp_gateway.transports.control import Verb, Verbs
 
-READS: Final = ("orders.list", "orders.show", "orders.reconcile", "audit.tail")
-VERBS: Final = (*READS, "orders.settle", "audit.token")
+# Where nothing else is set up, a sandbox that runs on this machine is what is meant.
+OF_THE_SANDBOX_TOO: Final = (
+    "orders.list", "orders.show", "orders.reconcile", "audit.tail", "orders.settle",
+)  # fmt: skip
+VERBS: Final = (*OF_THE_SANDBOX_TOO, "audit.token")
 
 
 def ask_records(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
@@ -30,7 +33,7 @@ def ask_records(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
 
     with contextlib.suppress(GatewayNotRunning):
         return ask(settings.control_socket, verb, args)
-    if verb in READS:
+    if verb in OF_THE_SANDBOX_TOO:
         sandbox = running_sandbox() if settings.data_dir == default_data_dir() else None
         if sandbox is not None:
             click.echo("(of the running sandbox)", err=True)
@@ -54,12 +57,12 @@ def control_verbs() -> "Verbs":
 
 
 def _answered(verb: str) -> "Verb":
-    async def answer(gateway: "Gateway", args: dict[str, Any]) -> Any:
+    async def answer(gateway: "Gateway", args: dict[str, Any], operator: str) -> Any:
         books = await gateway.books()
         # Only now: a gateway that starts must not wait for the SQL libraries behind this.
         from mcp_gateway.orders import records
 
-        return await records.VERBS[verb](books.records, args)
+        return await records.VERBS[verb](books.records, args, operator)
 
     return answer
 
@@ -71,6 +74,7 @@ async def _from_store(settings: Settings, verb: str, args: Mapping[str, Any]) ->
     from mcp_gateway.orders import records
     from mcp_gateway.orders.ledger import Ledger
     from mcp_gateway.storage.sql import Store
+    from mcp_gateway.transports.control import account_name
 
     store = Store(settings.database_url, data_dir=settings.data_dir)
     await store.open()
@@ -78,6 +82,6 @@ async def _from_store(settings: Settings, verb: str, args: Mapping[str, Any]) ->
     try:
         async with bot_from(settings, clock) as bot:
             opened = records.Records(Ledger(store, clock), AuditLog(store), bot, settings.bot)
-            return await records.VERBS[verb](opened, args)
+            return await records.VERBS[verb](opened, args, account_name(os.getuid()))
     finally:
         await store.close()

@@ -232,9 +232,10 @@ async def _exchange(
 
 def _date_of(response: httpx2.Response) -> datetime | None:
     try:
-        return parsedate_to_datetime(response.headers["date"])
+        at = parsedate_to_datetime(response.headers["date"])
     except (KeyError, ValueError):
         return None  # a proxy may have taken it out
+    return at if at.tzinfo else None
 
 
 def _log_refusal(endpoint: str, status: int, body: bytes) -> None:

@@ -1,9 +1,10 @@
 """When not finding an order proves that it was never carried out. Pure: times are handed in.
 
 A bot that was handed an order may work on it long after its answer was lost. It has come to
-rest when it was started anew since, or when its own time-outs have passed; and then one look
-is not enough, for an order may appear between two of its books. Two clean looks a cycle of
-the bot apart have to agree.
+rest when it was started anew since, or when its own time-outs have passed while it was seen
+to run: of a bot that answers nothing, frozen or cut off, nobody knows how much time has
+passed for it. And then one look is not enough, for an order may appear between two of its
+books: two clean looks a cycle of the bot apart have to agree.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ class Patience:
     """How long to wait, in seconds.
 
     Args:
-        quiet_s: after the first look, before a bot that was not restarted has come to rest.
+        quiet_s: for how long a bot that was not restarted has to answer every look.
         cycle_s: between the first and the last clean look at a bot at rest.
     """
 
@@ -24,9 +25,14 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Since when an order is looked for, and missed at a bot at rest (monotonic seconds)."""
+    """Since when an order is looked for (monotonic seconds).
+
+    ``answered_since`` is when the bot began to answer every look, ``missed_since`` when a look
+    at the bot at rest first missed the order.
+    """
 
     since: float
+    answered_since: float | None = None
     missed_since: float | None = None
 
 
@@ -38,6 +44,11 @@ class Look:
     ended: float
 
 
+def unanswered(watch: Watch) -> Watch:
+    """Note a look that failed: a bot that had not come to rest starts anew."""
+    return watch if watch.missed_since is not None else replace(watch, answered_since=None)
+
+
 def missed(watch: Watch, look: Look, *, restarted: bool, patience: Patience) -> tuple[Watch, bool]:
     """Note one look that found nothing; tell whether its absence counts now.
 
@@ -47,8 +58,9 @@ def missed(watch: Watch, look: Look, *, restarted: bool, patience: Patience) -> 
     Args:
         restarted: the bot says that it was started since the order was sent.
     """
-    at_rest = restarted or look.began - watch.since >= patience.quiet_s
-    if not at_rest:
+    answered = look.began if watch.answered_since is None else watch.answered_since
+    watch = replace(watch, answered_since=answered)
+    if not (restarted or look.began - answered >= patience.quiet_s):
         return replace(watch, missed_since=None), False
     if watch.missed_since is None:
         return replace(watch, missed_since=look.ended), patience.cycle_s <= 0

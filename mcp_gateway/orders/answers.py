@@ -12,6 +12,10 @@ from mcp_gateway.errors import BotRejected, GatewayError, OrderDenied, OutcomeUn
 from mcp_gateway.orders import protocol
 
 UNKNOWN_MESSAGE: Final = "The order was sent and the bot's answer is not known yet."
+REVIEW_MESSAGE: Final = "Only the operator can find out what became of the order."
+REVIEW_HINT: Final = (
+    "Do not send it again. The operator settles it; get_order tells when that is done."
+)
 UNSENT_MESSAGE: Final = "The order is written down and being checked; it was not sent yet."
 _DENIALS: Final[dict[str, str]] = {
     "bot_unavailable": "The bot did not answer; nothing was sent.",
@@ -108,6 +112,8 @@ def _message(record: OrderRecord) -> str:
     if outcome == "placed":
         return "Order submitted successfully"
     if outcome == "unknown":
+        if record.state is State.NEEDS_REVIEW:
+            return REVIEW_MESSAGE
         return UNSENT_MESSAGE if record.state in protocol.UNSENT else UNKNOWN_MESSAGE
     return outcome
 
@@ -120,10 +126,16 @@ def present_state(record: OrderRecord, history: tuple[HistoryEntry, ...]) -> dic
         "code": record.code,
         "final": protocol.is_final(record.state),
         "history": [
-            {"state": str(entry.state), "at": iso(entry.at), "code": entry.code}
+            {"state": str(entry.state), "at": iso(entry.at), "code": entry.code} | _filled(entry)
             for entry in history
         ],
     }
+
+
+def _filled(entry: HistoryEntry) -> dict[str, Any]:
+    """Return how much was filled by then, where the step tells it."""
+    told = {name: entry.detail.get(name) for name in ("filled_amount", "average_price")}
+    return {name: float(value) for name, value in told.items() if value is not None}
 
 
 def refusal(record: OrderRecord) -> GatewayError | None:
@@ -142,12 +154,13 @@ def refusal(record: OrderRecord) -> GatewayError | None:
 
 def unknown(record: OrderRecord) -> OutcomeUnknown:
     """Return the error of an order whose outcome is not known."""
-    unsent = record.state in protocol.UNSENT
-    return OutcomeUnknown(
-        UNSENT_MESSAGE if unsent else UNKNOWN_MESSAGE,
-        code="order_in_progress" if unsent else None,
-        detail=_facts(record) | {"outcome": "unknown"},
-    )
+    code, hint = None, None
+    if record.state in protocol.UNSENT:
+        code = "order_in_progress"
+    elif record.state is State.NEEDS_REVIEW:
+        code, hint = record.code, REVIEW_HINT
+    told = _facts(record) | {"outcome": "unknown"}
+    return OutcomeUnknown(_message(record), code=code, hint=hint, detail=told)
 
 
 def _facts(record: OrderRecord) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Everything that stands on the store, opened together: ledger, audit log, orders.
 
-Importing this module costs the SQL libraries (some 0.7 s), so the gateway does it behind
-its first answers.
+Importing this module costs the SQL libraries (0.2 s), so the gateway does it behind its first
+answers.
 """
 
 from dataclasses import dataclass
@@ -73,13 +73,17 @@ async def open_books(
     trail: Trail,
     work: Detached,
     clock: Clock,
+    serves: str,
 ) -> Books:
     """Open the store and take up what an earlier process left unsettled.
+
+    Args:
+        serves: how this process is reached, for others who want its store.
 
     Raises:
         StoreUnavailable: the store does not open, is held by another gateway, or is outdated.
     """
-    store = Store(settings.database_url, data_dir=settings.data_dir)
+    store = Store(settings.database_url, data_dir=settings.data_dir, serves=serves)
     found = await store.open()
     try:
         if not found.ready:

@@ -11,7 +11,7 @@ import anyio
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import MarketRules, timeframe_seconds
-from mcp_gateway.domain.orders import OrderRecord, Side
+from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.positions import BotHealth, BotState, Mode, Trade
 from mcp_gateway.errors import BotUnavailable, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
@@ -27,21 +27,6 @@ CLOSED_TRADES_KEPT_S: Final = 60.0  # a market's step and an account's fee seldo
 PAIRS_KEPT_S: Final = 2.0
 HEALTH_KEPT_S: Final = 30.0  # wanted for its start, which tells one run of the bot from another
 PRICES_KEPT_S: Final = 2.0  # a closed candle does not change; the next one may have come
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who wants to trade what."""
-
-    agent: str
-    issuer: str
-    pair: str
-    side: Side
-
-    @classmethod
-    def by(cls, record: OrderRecord) -> "Asked":
-        """Return what an order asks for."""
-        return cls(record.agent, record.issuer, record.pair, record.side)
 
 
 @dataclass(slots=True)
@@ -77,11 +62,8 @@ class FactFinder:
         self._prices = Flights(self.clock, PRICES_KEPT_S)
         self._healths = Flights(self.clock, HEALTH_KEPT_S)
 
-    async def facts(self, asked: Asked, seen: int) -> Facts:
+    async def facts(self, asked: OrderRecord) -> Facts:
         """Gather what the checks of one order need.
-
-        Args:
-            seen: how far the ledger is written, read before: nothing may fall in between.
 
         Raises:
             StoreUnavailable: the ledger can't tell what was bought by whom.
@@ -91,7 +73,7 @@ class FactFinder:
         try:
             with anyio.fail_after(self.deadline_s):
                 if asked.side == "buy":
-                    return await self._for_entry(asked, seen)
+                    return await self._for_entry(asked)
                 return await self._for_exit(asked)
         except TimeoutError:
             raise BotUnavailable("The bot is too slow.", code="bot_timeout") from None
@@ -102,7 +84,7 @@ class FactFinder:
 
     # One question after the other: the bot serves its API from one thread anyway.
 
-    async def _for_entry(self, asked: Asked, seen: int) -> Facts:
+    async def _for_entry(self, asked: OrderRecord) -> Facts:
         facts = await self._common(asked.pair)
         balance = await self.bot.balance()
         pairs = (await self._pairs.ask(None, self.bot.pairs)).value
@@ -119,10 +101,9 @@ class FactFinder:
             fee_rate=facts.fee_rate or next((fee for fee in fees if fee is not None), None),
             market=market,
             taken_stake=await self._taken_stake(asked.pair, market, price),
-            seen=seen,
         )
 
-    async def _for_exit(self, asked: Asked) -> Facts:
+    async def _for_exit(self, asked: OrderRecord) -> Facts:
         facts = await self._common(asked.pair)
         tags = {trade.tag for trade in facts.open_trades if trade.pair == asked.pair and trade.tag}
         entries = await self.ledger.by_tags(tags)

@@ -15,11 +15,12 @@ import anyio
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.positions import Trade
-from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.events import BotEvent, BotEvents
-from mcp_gateway.orders import marks, protocol
+from mcp_gateway.orders import marks, moves, protocol
+from mcp_gateway.orders.background import for_each, forever
 from mcp_gateway.orders.ledger import Ledger, Superseded
+from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.protocol import Due, Event
 from mcp_gateway.orders.steps import Move, Origin
 from mcp_gateway.telemetry import logs, metrics
@@ -52,14 +53,7 @@ class Follower:
 
     async def run(self) -> None:
         """Look until cancelled; a bot or a store that is down is asked again."""
-        while True:
-            try:
-                await self.look()
-            except GatewayError as error:
-                _log.warning("Following waits", code=error.code)
-            except Exception:  # noqa: BLE001  (a bug in here must not end the following of every order)
-                _log.exception("Following failed")
-            await self._pause()
+        await forever("Following", self.look, self._pause)
 
     async def _pause(self) -> None:
         async with anyio.create_task_group() as group:
@@ -106,15 +100,7 @@ class Follower:
         trades = await self.bot.open_trades()
         await self._contradictions((*trades, *await self._closed_lately()))
         open_trades = {trade.trade_id: trade for trade in trades}
-        for record in resting:
-            try:
-                await self.follow(record, open_trades)
-            except (BotError, StoreUnavailable):
-                raise  # the next one would fare no better
-            except Superseded:
-                continue  # somebody else wrote it down
-            except Exception:  # noqa: BLE001  (one order that can't be read must not hold up the others)
-                _log.exception("An order could not be followed", order=record.order_id)
+        await for_each(resting, lambda record: self.follow(record, open_trades))
 
     async def _closed_lately(self) -> tuple[Trade, ...]:
         """Return the last closed trades, once in a while: a late entry may be closed by now."""
@@ -146,8 +132,8 @@ class Follower:
         event = protocol.seen(order, record.filled_amount)
         if event is None:
             return record
-        changes = marks.changes(marks.execution(trade, order))
-        return await self.ledger.move(record, [Move(event, changes=changes)], ORIGIN)
+        move = moves.seen(event, marks.execution(trade, order))
+        return await self.ledger.move(record, [move], ORIGIN)
 
     async def _gone(self, record: OrderRecord, trade: Trade | None) -> Move | None:
         """Return what it means that the bot shows the order no more.
@@ -176,8 +162,7 @@ class Follower:
     async def _tag_of_trade(self, record: OrderRecord) -> str | None:
         if record.side == "buy":
             return record.tag
-        history = await self.ledger.history(record.order_id)
-        return next((s.detail.get("trade_tag") for s in history if s.state is State.SENT), None)
+        return Noted.of(await self.ledger.history(record.order_id)).trade_tag
 
     async def _contradictions(self, trades: tuple[Trade, ...]) -> None:
         """Find entries that were believed never executed and that the bot holds after all."""

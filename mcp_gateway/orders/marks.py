@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from mcp_gateway.domain.market import base_and_quote
-from mcp_gateway.domain.orders import OrderRecord
+from mcp_gateway.domain.orders import OrderRecord, canonical
 from mcp_gateway.domain.positions import Trade, TradeOrder
 from mcp_gateway.freqtrade.orders import EXIT_TAG
 
@@ -83,6 +83,15 @@ def changes(execution: Execution) -> dict[str, Any]:
         "filled_amount": execution.filled,
         "average_price": execution.average_price,
         "fee": execution.fee,
+    }
+
+
+def numbers(execution: Execution) -> dict[str, Any]:
+    """Return what history and audit log tell of an execution: decimals as text."""
+    told = changes(execution)
+    return {
+        name: canonical(value) if isinstance(value, Decimal) else value
+        for name, value in told.items()
     }
 
 

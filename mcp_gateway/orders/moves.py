@@ -1,11 +1,11 @@
 """What is written down with each event of an order's life: codes, words, numbers. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mcp_gateway.domain.answers import Answer, NotSent, Refused, Unanswered
-from mcp_gateway.domain.orders import OrderRecord
+from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State, canonical
 from mcp_gateway.freqtrade.orders import quote_for
 from mcp_gateway.orders import answers, marks, protocol, risk
 from mcp_gateway.orders.protocol import Event
@@ -13,23 +13,51 @@ from mcp_gateway.orders.risk import Facts
 from mcp_gateway.orders.steps import Move
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What was noted of the bot before an order left, for reconciliation to compare with.
+
+    Args:
+        bot_started_at: which run of the bot answered last, in its own words.
+        sells_before: the ids of the sells that the trade of an exit had already.
+        trade_tag: the tag of that trade.
+    """
+
+    bot_started_at: str | None = None
+    sells_before: tuple[str, ...] = ()
+    trade_tag: str | None = None
+
+    @classmethod
+    def of(cls, history: Sequence[HistoryEntry]) -> "Noted":
+        """Read what was noted when the order was sent."""
+        told = next((step.detail for step in history if step.state is State.SENT), {})
+        sells = tuple(told.get("sells_before", ()))
+        return cls(told.get("bot_started_at"), sells, told.get("trade_tag"))
+
+    def detail(self) -> dict[str, Any]:
+        """Return it as the history keeps it."""
+        return asdict(self) | {"sells_before": list(self.sells_before)}
+
+
 def sending(record: OrderRecord, facts: Facts, verdict: risk.Verdict) -> list[Move]:
     """Return the moves of an order that passed: what it sets aside, and what it is sent with."""
-    started = facts.bot_started_at
-    # Reconciliation compares with it: which run of the bot the order went to.
-    detail: dict[str, Any] = {"bot_started_at": None if started is None else started.isoformat()}
+    started = None if facts.bot_started_at is None else facts.bot_started_at.isoformat()
     if record.side == "buy":
         price = record.price or (facts.price.value if facts.price else None)
         if price is None or verdict.cost is None or verdict.fee is None:
             raise AssertionError("an entry passed its checks without a price")
         quote = quote_for(record.amount, price, facts.market.lot_step)
-        reserve = Move(Event.RESERVE, changes={"reserved_quote": verdict.cost + verdict.fee})
-        return [reserve, Move(Event.SEND, detail=detail, changes={"quote_sent": quote})]
+        cost = verdict.cost + verdict.fee
+        detail = Noted(started).detail() | {"quote_sent": canonical(quote)}
+        return [
+            Move(Event.RESERVE, None, {"quote": canonical(cost)}, {"reserved_quote": cost}),
+            Move(Event.SEND, None, detail, {"quote_sent": quote}),
+        ]
     if facts.held is None:
         raise AssertionError("an exit passed its checks with nothing held")
-    detail |= {"sells_before": marks.exit_marks(facts.held), "trade_tag": facts.held.tag}
-    sent = Move(Event.SEND, detail=detail, changes={"trade_id": facts.held.trade_id})
-    return [Move(Event.RESERVE), sent]
+    noted = Noted(started, tuple(marks.exit_marks(facts.held)), facts.held.tag)
+    trade_id = {"trade_id": facts.held.trade_id}
+    return [Move(Event.RESERVE), Move(Event.SEND, None, noted.detail() | trade_id, trade_id)]
 
 
 def denied_by(verdict: risk.Verdict) -> Move:
@@ -64,11 +92,16 @@ def confirmed(
 
     The receipt is stored with the state, for every repetition of the request.
     """
-    changes = marks.changes(execution)
+    changes, detail = marks.changes(execution), marks.numbers(execution)
     placed = replace(record, state=protocol.after(record.state, event), **changes)
     changes["answer"] = answers.receipt(placed)
-    placing = [Move(event, changes=changes)]
-    return [*placing, Move(Event.FILL)] if execution.is_complete else placing
+    placing = [Move(event, None, detail, changes)]
+    return [*placing, Move(Event.FILL, None, detail)] if execution.is_complete else placing
+
+
+def seen(event: Event, execution: marks.Execution) -> Move:
+    """Return the move of what has become of a placed order, with its numbers."""
+    return Move(event, None, marks.numbers(execution), marks.changes(execution))
 
 
 def interrupted(record: OrderRecord) -> Move:

@@ -102,13 +102,14 @@ _OUTCOMES: Final[dict[State, Outcome]] = {
     State.CANCELLED: "placed",
     State.VANISHED: "placed",
 }
+UNSENT: Final = frozenset({State.RECEIVED, State.RESERVED})
 # The bot may be working on it: it keeps its place, and what was set aside for it.
 IN_FLIGHT: Final = frozenset({State.SENT, State.UNKNOWN})
-RESERVING: Final = frozenset({State.RESERVED, State.SENT, State.UNKNOWN})
-UNSENT: Final = frozenset({State.RECEIVED, State.RESERVED})
+RESERVING: Final = frozenset({State.RESERVED}) | IN_FLIGHT
+UNSETTLED: Final = UNSENT | IN_FLIGHT
+CARRIED: Final = UNSETTLED - {State.UNKNOWN}  # by a process that is at work on it
 RESTING: Final = frozenset({State.PLACED, State.PARTIALLY_FILLED})
 ENDED_UNFILLED: Final = frozenset({State.CANCELLED, State.VANISHED})
-UNSETTLED: Final = frozenset({State.RECEIVED, State.RESERVED, State.SENT, State.UNKNOWN})
 
 
 def after(state: State, event: Event) -> State:

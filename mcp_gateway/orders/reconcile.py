@@ -3,21 +3,23 @@
 Presence at the bot is proof. Absence is proof only of a bot at rest, see ``orders.absence``.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.positions import BotHealth
-from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
+from mcp_gateway.errors import BotError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import marks, moves, protocol
-from mcp_gateway.orders.absence import Look, Patience, Watch, missed
+from mcp_gateway.orders.absence import Look, Patience, Watch, missed, unanswered
+from mcp_gateway.orders.background import for_each, forever
 from mcp_gateway.orders.ledger import Ledger, OrderClaimed, Superseded
+from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.protocol import Due, Event
+from mcp_gateway.orders.search import Search, TradeGone
 from mcp_gateway.orders.steps import Move, Origin
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.telemetry import logs, metrics
@@ -27,7 +29,6 @@ from mcp_gateway.telemetry import logs, metrics
 QUIET_S: Final = 300.0
 CYCLE_S: Final = 6.0  # the bot's own loop runs every five seconds
 INTERVAL_S: Final = 2.0
-RECENT_TRADES: Final = 100
 ORIGIN: Final = Origin("gateway", "reconcile")
 _log = logs.get(__name__)
 
@@ -47,26 +48,25 @@ class Reconciler:
     bot_name: str
     patience: Patience = field(default_factory=lambda: Patience(QUIET_S, CYCLE_S))
     _watches: dict[str, Watch] = field(default_factory=dict)
+    _search: Search = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._search = Search(self.ledger, self.bot)
 
     async def run(self) -> None:
         """Work until cancelled; a bot or a store that is down is asked again."""
-        while True:
-            try:
-                await self.recover()
-                await self.resolve_all()
-            except GatewayError as error:
-                _log.warning("Reconciliation waits", code=error.code)
-            except Exception:  # noqa: BLE001  (a bug in here must not leave every order unknown for ever)
-                _log.exception("Reconciliation failed")
-            await self.clock.sleep(INTERVAL_S)
+        await forever("Reconciliation", self._round, lambda: self.clock.sleep(INTERVAL_S))
+
+    async def _round(self) -> None:
+        await self.recover()
+        await self.resolve_all()
 
     async def recover(self) -> None:
         """Take up what nobody carries any more; order tools wait for this at start.
 
         What never left is denied; what may have left is unknown.
         """
-        carried = protocol.UNSETTLED - {State.UNKNOWN}
-        for record in await self.ledger.in_states(self.bot_name, carried):
+        for record in await self.ledger.in_states(self.bot_name, protocol.CARRIED):
             if not await self._is_orphan(record):
                 continue
             with suppress(Superseded):  # another gateway took it up
@@ -83,16 +83,11 @@ class Reconciler:
     async def resolve_all(self) -> None:
         """Try once to settle every unknown order."""
         unknown = await self.ledger.in_states(self.bot_name, {State.UNKNOWN})
+        waiting = await self.ledger.in_states(self.bot_name, {State.NEEDS_REVIEW})
         metrics.orders_unresolved.set(len(unknown))
-        for record in unknown:
-            try:
-                await self.resolve(record)
-            except (BotError, StoreUnavailable):
-                raise  # the next one would fare no better
-            except Superseded:
-                continue  # another gateway settled it
-            except Exception:  # noqa: BLE001  (one order that can't be read must not hold up the others)
-                _log.exception("An order could not be resolved", order=record.order_id)
+        metrics.orders_under_review.set(len(waiting))
+        self._forget_all_but(unknown)
+        await for_each(unknown, self.resolve)
 
     async def resolve(self, record: OrderRecord) -> OrderRecord:
         """Settle one unknown order if the bot's books allow it; else return it as it is.
@@ -103,32 +98,55 @@ class Reconciler:
         """
         if protocol.due(record.state) is not Due.LOOK:
             return record
-        # Before the bot is asked: what is missing from its books now must be missing later.
+        noted = Noted.of(await self.ledger.history(record.order_id))
+        try:
+            return await self._looked_for(record, noted)
+        except TradeGone:
+            return await self._settled(record, Move(Event.GIVE_UP, "trade_gone"))
+        except BotError:
+            watch = self._watches.get(record.order_id)
+            if watch is not None:
+                self._watches[record.order_id] = unanswered(watch)
+            raise
+
+    async def _looked_for(self, record: OrderRecord, noted: Noted) -> OrderRecord:
+        # Taken before the bot is asked: what is missing from its books now must be missing later.
         began = self.clock.monotonic()
         watch = self._watches.setdefault(record.order_id, Watch(began))
-        before = await self._noted_before(record)
-        try:
-            execution = await self._look(record, before)
-        except _TradeGone:
-            return await self._settled(record, Move(Event.GIVE_UP, "trade_gone"))
+        execution = await self._search.look(record, noted)
         if execution is not None:
-            with suppress(OrderClaimed):
-                confirmed = moves.confirmed(record, execution)
-                placed = await self.ledger.move(record, confirmed, ORIGIN)
-                self._watches.pop(record.order_id, None)
-                return placed
+            return await self._found(record, execution)
         asked = self.clock.monotonic()
-        restarted = _restarted(await self.bot.health(), before, since_s=asked - watch.since)
+        restarted = _restarted(await self.bot.health(), noted, since_s=asked - watch.since)
         look = Look(began, self.clock.monotonic())
         watch, counts = missed(watch, look, restarted=restarted, patience=self.patience)
         self._watches[record.order_id] = watch
         if not counts:
             return record
+        # A busy bot may have closed more trades since than one look takes in.
+        execution = await self._search.look_everywhere(record, noted)
+        if execution is not None:
+            return await self._found(record, execution)
         return await self._settled(record, await self._absent(record, restarted=restarted))
+
+    async def _found(self, record: OrderRecord, execution: marks.Execution) -> OrderRecord:
+        try:
+            placed = await self.ledger.move(record, moves.confirmed(record, execution), ORIGIN)
+        except OrderClaimed:  # by another gateway, this moment: the next look knows it
+            return record
+        self._watches.pop(record.order_id, None)
+        return placed
+
+    def _forget_all_but(self, unknown: tuple[OrderRecord, ...]) -> None:
+        """Drop the watches of orders that somebody else has settled."""
+        still = {record.order_id for record in unknown}
+        self._watches = {key: watch for key, watch in self._watches.items() if key in still}
 
     async def _settled(self, record: OrderRecord, move: Move) -> OrderRecord:
         settled = await self.ledger.move(record, [move], ORIGIN)
         self._watches.pop(record.order_id, None)
+        if settled.state is State.NEEDS_REVIEW:
+            _log.error("An order waits for the operator", order=record.order_id, code=move.code)
         return settled
 
     async def _absent(self, record: OrderRecord, *, restarted: bool) -> Move:
@@ -144,35 +162,8 @@ class Reconciler:
             return Move(Event.GIVE_UP, "absence_unproven")
         return moves.never_executed()
 
-    async def _look(self, record: OrderRecord, before: Mapping[str, Any]) -> marks.Execution | None:
-        if record.side == "buy":
-            # What is closed in between is in the second answer, for it was asked for later.
-            trades = (
-                *await self.bot.open_trades(),
-                *await self.bot.recent_trades(RECENT_TRADES),
-            )
-            return marks.find_entry(trades, record.tag)
-        trade = None if record.trade_id is None else await self.bot.trade(record.trade_id)
-        # The bot gives the id of a deleted trade away again; the tag it never does.
-        if trade is None or trade.tag != before.get("trade_tag"):
-            raise _TradeGone
-        sold = marks.find_exits(trade, frozenset(before.get("sells_before", ())))
-        theirs = await self.ledger.claimed(
-            self.bot_name, record.pair, [one.bot_order_id for one in sold]
-        )
-        return next((one for one in sold if one.bot_order_id not in theirs), None)
 
-    async def _noted_before(self, record: OrderRecord) -> Mapping[str, Any]:
-        """Return what was noted of the bot when the order was sent."""
-        history = await self.ledger.history(record.order_id)
-        return next((step.detail for step in history if step.state is State.SENT), {})
-
-
-class _TradeGone(Exception):
-    """The trade that an exit was for is not there any more: what happened can't be read."""
-
-
-def _restarted(health: BotHealth, before: Mapping[str, Any], *, since_s: float) -> bool:
+def _restarted(health: BotHealth, noted: Noted, *, since_s: float) -> bool:
     """Tell whether the bot was started since the order became unknown.
 
     It is another run than the one noted before the order was sent, and younger than the watch:
@@ -182,7 +173,7 @@ def _restarted(health: BotHealth, before: Mapping[str, Any], *, since_s: float) 
     Args:
         since_s: for how long the order has been watched.
     """
-    noted, uptime_s = before.get("bot_started_at"), health.longest_uptime_s
-    if health.started_at is None or noted is None or uptime_s is None:
+    before, uptime_s = noted.bot_started_at, health.longest_uptime_s
+    if health.started_at is None or before is None or uptime_s is None:
         return False
-    return health.started_at.isoformat() != noted and 0 <= uptime_s < since_s
+    return health.started_at.isoformat() != before and 0 <= uptime_s < since_s

@@ -33,7 +33,9 @@ class Records:
     bot_name: str
 
 
-async def list_orders(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def list_orders(
+    records: Records, args: Mapping[str, Any], _operator: str
+) -> list[dict[str, Any]]:
     """Return the newest orders, newest first; ``limit``, ``agent`` and ``state`` narrow it."""
     state = args.get("state")
     if state is not None and state not in set(State):
@@ -44,29 +46,33 @@ async def list_orders(records: Records, args: Mapping[str, Any]) -> list[dict[st
     return [_row(record) for record in found]
 
 
-async def show_order(records: Records, args: Mapping[str, Any]) -> dict[str, Any]:
+async def show_order(records: Records, args: Mapping[str, Any], _operator: str) -> dict[str, Any]:
     """Return one order by its ``id`` (order id or request id), with its history."""
     record = await _named(records, args)
     history = await records.ledger.history(record.order_id)
-    shown = _row(record) | answers.present_state(record, history)
+    shown = _row(record) | answers.present_state(record, history) | _money(record)
     return shown | {"history": [{**asdict(entry), "at": iso(entry.at)} for entry in history]}
 
 
-async def settle_order(records: Records, args: Mapping[str, Any]) -> dict[str, Any]:
+async def settle_order(records: Records, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
     """Settle one order that waits for review, as an operator found out; return it as it is then."""
     record = await _named(records, args)
-    settled = await settle(records.ledger, records.bot, record, _decision(args))
-    return _row(settled)
+    settled = await settle(records.ledger, records.bot, record, _decision(args), operator)
+    return _row(settled) | {"operator": operator}
 
 
-async def reconcile_orders(records: Records, _args: Mapping[str, Any]) -> dict[str, Any]:
+async def reconcile_orders(
+    records: Records, _args: Mapping[str, Any], _operator: str
+) -> dict[str, Any]:
     """Return how many orders were compared with the bot's own books, and every difference."""
     made = await compare(records.ledger, records.bot, records.bot_name)
     found = [asdict(one) | {"meaning": one.meaning} for one in made.differences]
     return {"orders": made.orders, "moving": made.moving, "differences": found}
 
 
-async def tail_audit(records: Records, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def tail_audit(
+    records: Records, args: Mapping[str, Any], _operator: str
+) -> list[dict[str, Any]]:
     """Return the last audit rows, or those after ``after_id``; oldest first."""
     after_id = args.get("after_id")
     if after_id is not None and not (isinstance(after_id, int) and 0 <= after_id <= LARGEST_ID):
@@ -81,7 +87,7 @@ async def tail_audit(records: Records, args: Mapping[str, Any]) -> list[dict[str
     return [_audit_row(row) for row in rows]
 
 
-async def note_token(records: Records, args: Mapping[str, Any]) -> dict[str, Any]:
+async def note_token(records: Records, args: Mapping[str, Any], _operator: str) -> dict[str, Any]:
     """Write down that an operator issued a token: for whom, for what, until when; not the token."""
     event = AuditEvent(
         event="token.issued",
@@ -95,7 +101,8 @@ async def note_token(records: Records, args: Mapping[str, Any]) -> dict[str, Any
     return {}
 
 
-Verb = Callable[[Records, Mapping[str, Any]], Awaitable[Any]]
+# What is written, what is asked, and the account that asks, by the system's word.
+Verb = Callable[[Records, Mapping[str, Any], str], Awaitable[Any]]
 VERBS: Final[Mapping[str, Verb]] = {
     "orders.list": list_orders,
     "orders.show": show_order,
@@ -134,6 +141,12 @@ def _row(record: OrderRecord) -> dict[str, Any]:
         "created_at": iso(record.created_at),
         "updated_at": iso(record.updated_at),
     }
+
+
+def _money(record: OrderRecord) -> dict[str, float | None]:
+    """Return what an entry cost in quote: what was sent to the bot, and is set aside for it."""
+    told = {"quote_sent": record.quote_sent, "reserved_quote": record.reserved_quote}
+    return {name: None if value is None else float(value) for name, value in told.items()}
 
 
 def _audit_row(row: AuditRow) -> dict[str, Any]:

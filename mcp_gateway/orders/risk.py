@@ -37,7 +37,7 @@ class Facts:
     ``held`` is the open trade in the order's pair that this agent opened through this
     gateway; ``pair_is_held`` says that somebody holds the pair. ``market`` is what is known of
     the pair's market, ``taken_stake`` the smallest stake of an earlier entry that the bot did
-    not raise. ``seen`` is how far the ledger was written before the bot was asked.
+    not raise.
     """
 
     declared_mode: Mode
@@ -52,7 +52,6 @@ class Facts:
     fee_rate: Decimal | None = None
     market: MarketRules = NOTHING_KNOWN
     taken_stake: Decimal | None = None
-    seen: int = 0
 
 
 class Holding(NamedTuple):

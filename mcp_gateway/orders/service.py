@@ -23,7 +23,6 @@ from mcp_gateway.errors import (
 from mcp_gateway.orders import answers, marks, protocol, risk
 from mcp_gateway.orders.cancellation import Cancellation, cancel_unanswered
 from mcp_gateway.orders.detached import Detached
-from mcp_gateway.orders.facts import Asked
 from mcp_gateway.orders.follow import Follower
 from mcp_gateway.orders.ledger import Ledger, Superseded
 from mcp_gateway.orders.preview import preview_of
@@ -34,7 +33,6 @@ from mcp_gateway.telemetry import metrics
 
 TWIN_WAIT_S = 10.0  # for another gateway's first call with the same request_id
 TWIN_LOOK_S = 0.1
-IN_PROGRESS: Final = protocol.UNSETTLED - {State.UNKNOWN}
 CANCEL_TRIES: Final = 10  # other gateways may be at the same order
 LONGEST_WAIT_S = 30.0  # for the orders of others; then the order is denied, unsent
 
@@ -85,8 +83,9 @@ class OrderService:
             BotUnavailable: the bot can't be asked.
         """
         record = self._new_record(admission, order)
-        facts = await self._finder.facts(Asked.by(record), await self._ledger.mark())
-        standing = await self._ledger.standing(record, facts.seen)
+        seen = await self._ledger.mark()  # before the bot is asked: nothing may fall in between
+        facts = await self._finder.facts(record)
+        standing = await self._ledger.standing(record, seen)
         return preview_of(order, facts, risk.judge(order, facts, standing))
 
     async def create(self, admission: Admission, order: OrderRequest) -> Created:
@@ -255,7 +254,7 @@ class OrderService:
             await running.wait()
         latest = await self._latest(record)
         with anyio.move_on_after(TWIN_WAIT_S):
-            while latest.state in IN_PROGRESS:  # another gateway carries it
+            while latest.state in protocol.CARRIED:  # another gateway carries it
                 await anyio.sleep(TWIN_LOOK_S)
                 latest = await self._latest(record)
         return latest

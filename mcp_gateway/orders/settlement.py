@@ -21,21 +21,19 @@ from mcp_gateway.orders.steps import Move, Origin
 CODE: Final = "settled"
 ORIGIN: Final = Origin("control", "settle", operation="settle_order")
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=1000)]
-Operator = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 class Decision(BaseModel):
     """What the operator found out.
 
     ``filled`` (base) is what was executed of a placed order and ``average_price`` (quote per
-    base) at what; None where that is not known. ``operator`` names the account that decided.
+    base) at what; None where that is not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     finding: Literal["placed", "not-placed"]
     reason: Reason
-    operator: Operator
     filled: PositiveDecimal | None = None
     average_price: PositiveDecimal | None = None
 
@@ -49,11 +47,18 @@ class Decision(BaseModel):
 
 
 async def settle(
-    ledger: Ledger, bot: FreqtradeClient, record: OrderRecord, decision: Decision
+    ledger: Ledger,
+    bot: FreqtradeClient,
+    record: OrderRecord,
+    decision: Decision,
+    operator: str,
 ) -> OrderRecord:
     """Write an operator's decision down, and return the order as it stands then.
 
     An entry whose mark the bot shows gets the bot's numbers, whatever the operator's are.
+
+    Args:
+        operator: the account that decided, by the system's word and not by its own.
 
     Raises:
         RequestInvalid: the order does not wait for a person, or no longer
@@ -70,7 +75,7 @@ async def settle(
             hint="Settle it as placed.",
         )
     try:
-        return await ledger.move(record, _moves(record, decision, found), ORIGIN)
+        return await ledger.move(record, _moves(record, decision, found, operator), ORIGIN)
     except Superseded:
         raise _not_under_review() from None
 
@@ -90,11 +95,13 @@ def _not_under_review() -> RequestInvalid:
     )
 
 
-def _moves(record: OrderRecord, decision: Decision, found: marks.Execution | None) -> list[Move]:
+def _moves(
+    record: OrderRecord, decision: Decision, found: marks.Execution | None, operator: str
+) -> list[Move]:
     told = {
         "finding": decision.finding,
         "reason": decision.reason,
-        "operator": decision.operator,
+        "operator": operator,
         "filled": None if decision.filled is None else canonical(decision.filled),
         "average_price": (
             None if decision.average_price is None else canonical(decision.average_price)

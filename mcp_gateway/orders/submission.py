@@ -18,16 +18,16 @@ from mcp_gateway.errors import BotError, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.orders import Entry, Exit
 from mcp_gateway.orders import answers, marks, moves, protocol, risk
-from mcp_gateway.orders.facts import Asked, FactFinder
+from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.ledger import Ledger, OrderClaimed, PlaceTaken, Superseded
+from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.protocol import Due, Event
 from mcp_gateway.orders.risk import NOTHING_STANDS, Facts, Standing
+from mcp_gateway.orders.search import Search, TradeGone
 from mcp_gateway.orders.steps import Move, Origin
 from mcp_gateway.telemetry import logs
 
 Heard = tuple[Answer, marks.Execution | None]
-RECENT_TRADES: Final = 20
-Look = Callable[[], Awaitable[marks.Execution | None]]
 # What the bot says of an order when it was carried out a moment ago.
 DOUBTFUL_REFUSALS: Final = frozenset({"position_exists", "no_free_slot", "trade_not_open"})
 Ask = Callable[[], Awaitable[Heard]]
@@ -50,6 +50,11 @@ class Submission:
     running: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
 
+    @property
+    def search(self) -> Search:
+        """Where lost orders are looked for."""
+        return Search(self.ledger, self.bot)
+
     @contextlib.contextmanager
     def carrying(self, order_id: str) -> Iterator[None]:
         """Mark an order as under way for as long as the block lasts."""
@@ -71,11 +76,11 @@ class Submission:
             seen: how far the ledger was written when the order was received.
         """
         try:
-            facts = await self.finder.facts(Asked.by(record), seen)
+            facts = await self.finder.facts(record)
         except BotError as error:
             return await self.deny(record, origin, "bot_unavailable", cause=error.code)
         try:
-            record = await self._weighed(record, order, facts, origin)
+            record = await self._weighed(record, order, facts, seen, origin)
         except PlaceTaken:
             return await self.deny(record, origin, "bot_busy")
         if protocol.due(record.state) is not Due.ASK:
@@ -91,7 +96,7 @@ class Submission:
         return await self.ledger.move(record, [denied], origin)
 
     async def _weighed(
-        self, record: OrderRecord, order: OrderRequest, facts: Facts, origin: Origin
+        self, record: OrderRecord, order: OrderRequest, facts: Facts, seen: int, origin: Origin
     ) -> OrderRecord:
         """Commit the verdict: denied, or reserved and sent.
 
@@ -106,7 +111,7 @@ class Submission:
             return moves.sending(record, facts, verdict)
 
         if order.side == "buy":
-            return await self.ledger.weigh(record, facts.seen, weigh, origin)
+            return await self.ledger.weigh(record, seen, weigh, origin)
         return await self.ledger.move(record, weigh(NOTHING_STANDS), origin)
 
     def _entry(self, record: OrderRecord) -> Ask:
@@ -118,7 +123,7 @@ class Submission:
             answer = await self.bot.enter(entry)
             if isinstance(answer, Accepted) and answer.trade is not None:
                 return answer, marks.find_entry((answer.trade,), record.tag)
-            return await self._doubted(answer, lambda: self._bought(record))
+            return await self._doubted(answer, record, Noted())
 
         return ask
 
@@ -128,17 +133,12 @@ class Submission:
             raise AssertionError("an exit was sent with nothing held")
         amount = None if risk.is_full_exit(record.amount, held) else record.amount
         leave = Exit(held.trade_id, amount, record.order_type, record.price)
+        noted = Noted(None, tuple(marks.exit_marks(held)), held.tag)
 
         async def ask() -> Heard:
             if (trouble := await self._moved_on(held)) is not None:
                 return trouble, None
-            answer = await self.bot.exit(leave)
-            if isinstance(answer, Accepted):
-                try:
-                    return answer, await self._sold(held)
-                except GatewayError as error:  # it proves nothing without the look
-                    return Unanswered(error.code), None
-            return await self._doubted(answer, lambda: self._sold(held))
+            return await self._doubted(await self.bot.exit(leave), record, noted)
 
         return ask
 
@@ -159,29 +159,22 @@ class Submission:
             return NotSent("position_changed")
         return None
 
-    async def _doubted(self, answer: Answer, look: Look) -> Heard:
-        """Look for our mark where the bot refuses what may have been done already.
+    async def _doubted(self, answer: Answer, record: OrderRecord, noted: Noted) -> Heard:
+        """Look for our mark where the answer does not show it and may mean that it is there.
 
-        A proxy before it that repeats requests hands on the second answer: "already open", of
-        the trade that the first one opened.
+        A yes to an exit names no order. And the bot may refuse what was done already: a proxy
+        before it that repeats requests hands on the second answer, "already open", of the
+        trade that the first one opened.
         """
-        if not (isinstance(answer, Refused) and answer.code in DOUBTFUL_REFUSALS):
+        refused = isinstance(answer, Refused) and answer.code in DOUBTFUL_REFUSALS
+        if not (refused or isinstance(answer, Accepted)):
             return answer, None
         try:
-            return answer, await look()
-        except GatewayError:
-            return Unanswered("refusal_unproven"), None
-
-    async def _bought(self, record: OrderRecord) -> marks.Execution | None:
-        trades = (*await self.bot.open_trades(), *await self.bot.recent_trades(RECENT_TRADES))
-        return marks.find_entry(trades, record.tag)
-
-    async def _sold(self, held: Trade) -> marks.Execution | None:
-        trade = await self.bot.trade(held.trade_id)
-        if trade is None or trade.tag != held.tag:
-            return None
-        sold = marks.find_exits(trade, frozenset(marks.exit_marks(held)))
-        return sold[0] if sold else None
+            return answer, await self.search.look(record, noted)
+        except TradeGone:
+            return answer, None
+        except GatewayError as error:  # without the look the answer proves nothing
+            return Unanswered(error.code), None
 
     async def _carried_out(self, sent: OrderRecord, ask: Ask, origin: Origin) -> OrderRecord:
         """Ask the bot once and record the outcome.

@@ -38,6 +38,9 @@ orders_total = Counter(
 orders_unresolved = Gauge(
     "mcp_gateway_orders_unresolved", "Orders whose outcome is not known.", registry=REGISTRY
 )
+orders_under_review = Gauge(
+    "mcp_gateway_orders_under_review", "Orders that wait for the operator.", registry=REGISTRY
+)
 orders_contradicted_total = Counter(
     "mcp_gateway_orders_contradicted_total",
     "Orders told as rejected that the bot turned out to hold; each waits for a person.",

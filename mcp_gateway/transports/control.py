@@ -1,11 +1,14 @@
 """The control socket: how the command line speaks to a running gateway.
 
 One JSON line asks, one JSON line answers. Whoever may open the socket owns the process: it
-lies in the data folder with mode 0600, and that is the whole check.
+lies in the data folder with mode 0600, and that is the whole check. Who it was the kernel
+tells, not the asker.
 """
 
 import os
+import pwd
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any, Final
 
 import anyio
 import orjson
-from anyio.abc import SocketListener, SocketStream, TaskStatus
+from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from mcp_gateway.errors import GatewayError, InternalError, NotFound, RequestMalformed
@@ -21,7 +24,8 @@ from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports import body as bodies
 
-Verb = Callable[[Gateway, dict[str, Any]], Awaitable[Any]]
+# The gateway, the arguments, and the account that asks.
+Verb = Callable[[Gateway, dict[str, Any], str], Awaitable[Any]]
 Verbs = Mapping[str, Verb]
 
 LONGEST_REQUEST: Final = 65_536
@@ -32,6 +36,7 @@ TAKE_OVER_S: Final = 2.0
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 LONGEST_PATH: Final = 100
 _OWN_FOLDERS: Final = Path("/proc/self/fd")
+_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 log = logs.get(__name__)
 
@@ -72,6 +77,14 @@ def ask(path: Path, verb: str, args: Mapping[str, Any] | None = None) -> Any:
         told = answer["error"]
         raise ControlRefused(told["message"], code=told["code"], hint=told["hint"])
     return answer["result"]
+
+
+def account_name(uid: int) -> str:
+    """Return the name of an account, or its number where it has none, as in a container."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 @asynccontextmanager
@@ -147,7 +160,8 @@ async def _answer(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> bytes
                 code="verb_unknown",
                 hint="It may be older than this command: restart it.",
             )
-        return orjson.dumps({"result": await verb(gateway, request["args"])}, default=str)
+        answer = await verb(gateway, request["args"], account_name(_asker(stream)))
+        return orjson.dumps({"result": answer}, default=str)
     except GatewayError as error:
         return orjson.dumps({"error": error.public()}, default=str)
     except (anyio.EndOfStream, anyio.BrokenResourceError):
@@ -155,6 +169,16 @@ async def _answer(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> bytes
     except Exception:
         log.exception("A verb failed")
         return orjson.dumps({"error": InternalError("The gateway failed; see its log.").public()})
+
+
+def _asker(stream: SocketStream) -> int:
+    """Return the user id of the process at the other end, by the kernel's word."""
+    if not hasattr(socket, "SO_PEERCRED"):  # elsewhere than on Linux
+        return os.getuid()  # the mode lets in nobody else
+    wire = stream.extra_attributes[SocketAttribute.raw_socket]()
+    told = wire.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _pid, uid, _gid = _CREDENTIALS.unpack(told)
+    return int(uid)
 
 
 async def _request(stream: SocketStream) -> dict[str, Any]:

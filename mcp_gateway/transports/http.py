@@ -69,7 +69,9 @@ async def open_app(
     if settings.clients_file is not None:
         clients = Clients.load(settings.clients_file, settings.token_longest_s)
     async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(open_gateway(settings, clock=clock))
+        gateway = await stack.enter_async_context(
+            open_gateway(settings, clock=clock, serves=settings.base_url)
+        )
         if verbs is not None:
             control = control_socket(gateway, verbs, settings.control_socket)
             await stack.enter_async_context(control)

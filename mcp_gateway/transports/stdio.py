@@ -12,6 +12,7 @@ import anyio
 from mcp_gateway.domain.principals import Credentials, Unsigned
 from mcp_gateway.gateway import Absence, Gateway, open_gateway
 from mcp_gateway.settings import Settings
+from mcp_gateway.storage.hold import STDIO
 from mcp_gateway.transports.control import Verbs, control_socket
 from mcp_gateway.transports.credentials import caller
 from mcp_gateway.transports.mcp.server import GatedServer
@@ -43,7 +44,9 @@ async def serve_stdio(
     # A client closes the input first and sends SIGTERM soon after: signals are listened to
     # until the last order has arrived.
     async with anyio.create_task_group() as group:
-        async with open_gateway(settings, store_after_s=STORE_AFTER_S, absence=absence) as gateway:
+        async with open_gateway(
+            settings, store_after_s=STORE_AFTER_S, absence=absence, serves=STDIO
+        ) as gateway:
             gateway.gate.authenticate(caller.get())  # a bad token is told now, not at every call
             group.start_soon(_leave_on_signal, gateway)
             async with _controlled(gateway, verbs):

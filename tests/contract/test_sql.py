@@ -427,12 +427,13 @@ async def test_upgrades_that_meet_run_one_after_the_other(
 
 async def test_a_second_holder_is_refused_and_told_the_way(sqlite_url: str, tmp_path: Path) -> None:
     """One gateway process holds the store; another is told to bridge to it."""
-    first, second = (Store(sqlite_url, data_dir=tmp_path) for _ in range(2))
+    first = Store(sqlite_url, data_dir=tmp_path, serves="https://gateway.test")
+    second = Store(sqlite_url, data_dir=tmp_path)
     await first.open()
     with pytest.raises(StoreUnavailable) as held:
         await second.open()
     assert held.value.code == "store_held"
-    assert "--url" in held.value.hint
+    assert "call --url https://gateway.test/mcp" in held.value.hint
     assert "MCP_GATEWAY_DATA_DIR" in held.value.hint
     await first.ping()
     await first.close()

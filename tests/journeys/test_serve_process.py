@@ -1,5 +1,6 @@
 """`mcp-gateway serve` as a process: how it ends, comes back, and what a bad bot does to it."""
 
+import re
 import signal
 import uuid
 from collections.abc import AsyncIterator
@@ -222,7 +223,11 @@ def test_a_second_gateway_is_refused_and_told_why(tmp_path: Path) -> None:
         same_store = run("serve", "--port", "0", folder=tmp_path, env=environment(tmp_path))
         assert (same_store.returncode, same_store.stdout) == (1, "")
         assert "store_held" in same_store.stderr
-        assert "mcp-gateway call --url" in same_store.stderr
+        [line] = re.findall(r"`mcp-gateway (call --url [^`]+)`", same_store.stderr)
+        asking = environment(tmp_path, MCP_GATEWAY_TOKEN=token())
+        pasted = run(*line.split(), "--json", folder=tmp_path, env=asking)
+        assert pasted.returncode == 0
+        assert "get_account" in pasted.stdout
         port = first.url.rpartition(":")[2]
         elsewhere = environment(tmp_path, MCP_GATEWAY_DATA_DIR=str(tmp_path / "elsewhere"))
         same_port = run("serve", "--port", port, folder=tmp_path, env=elsewhere)

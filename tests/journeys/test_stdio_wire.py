@@ -215,8 +215,27 @@ async def test_reads_go_on_where_another_gateway_holds_the_store(tmp_path: Path)
                 await pipe.shake_hands()
                 refused = await pipe.call("create_order", **ORDER, request_id=str(uuid.uuid4()))
                 assert refused["code"] == "store_held"
-                assert "mcp-gateway call --url" in refused["hint"]
+                assert f"mcp-gateway call --url {first.url}/mcp" in refused["hint"]
                 assert refused["holder"] == str(first.process.pid)
                 told = await pipe.call("get_candles", pair="BTC/USDT", timeframe="1d", limit=3)
                 assert told["count"] == 3
         assert bot.bot.posts == []
+
+
+async def test_who_comes_to_a_desktop_app_s_store_is_told_that_it_serves_stdio_only(
+    tmp_path: Path,
+) -> None:
+    """There is no address to give; the line says what else to do."""
+    async with stand_in() as bot:
+        env = trader(tmp_path, FREQTRADE_URL=bot.url)
+        async with piped("stdio", folder=tmp_path, env=env) as pipe:
+            await pipe.shake_hands()
+            told = await pipe.call("get_order", request_id=str(uuid.uuid4()))
+            assert told["code"] == "order_unknown"  # so the store is open
+            second = await anyio.to_thread.run_sync(
+                lambda: run("serve", "--port", "0", folder=tmp_path, env=env)
+            )
+    assert (second.returncode, second.stdout) == (1, "")
+    assert "store_held" in second.stderr
+    assert "over stdio only" in second.stderr
+    assert "mcp-gateway call" not in second.stderr

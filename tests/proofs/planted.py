@@ -41,11 +41,11 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "the order leaves before it is written down", "submission.py",
-        "        try:\n            record = await self._weighed(record, order, facts, origin)\n",
+        "        try:\n            record = await self._weighed(record, order, facts, seen, origin)\n",
         "        if order.side == \"buy\" and facts.price is not None:\n"
         "            early = Entry(record.pair, record.amount * facts.price.value, \"market\", None, record.tag)\n"
         "            await self.bot.enter(early)\n"
-        "        try:\n            record = await self._weighed(record, order, facts, origin)\n",
+        "        try:\n            record = await self._weighed(record, order, facts, seen, origin)\n",
     ),
     _bug(
         "a commit that failed is taken for made", "submission.py",
@@ -61,8 +61,8 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "the first refusal is believed, whatever was done", "submission.py",
-        "        if not (isinstance(answer, Refused) and answer.code in DOUBTFUL_REFUSALS):\n",
-        "        if True:\n",
+        "        refused = isinstance(answer, Refused) and answer.code in DOUBTFUL_REFUSALS\n",
+        "        refused = False\n",
     ),
     _bug(
         "what others have reserved is not looked at", "submission.py",
@@ -85,10 +85,8 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "an unknown order holds neither place nor money", "protocol.py",
-        "IN_FLIGHT: Final = frozenset({State.SENT, State.UNKNOWN})\n"
-        "RESERVING: Final = frozenset({State.RESERVED, State.SENT, State.UNKNOWN})\n",
-        "IN_FLIGHT: Final = frozenset({State.SENT})\n"
-        "RESERVING: Final = frozenset({State.RESERVED, State.SENT})\n",
+        "IN_FLIGHT: Final = frozenset({State.SENT, State.UNKNOWN})\n",
+        "IN_FLIGHT: Final = frozenset({State.SENT})\n",
     ),
     _bug(
         "any trade is taken for ours", "marks.py",
@@ -97,25 +95,24 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "absence counts at once", "absence.py",
-        "    at_rest = restarted or look.began - watch.since >= patience.quiet_s\n"
-        "    if not at_rest:\n        return replace(watch, missed_since=None), False\n",
-        "    if look.ended >= watch.since:\n        return watch, True\n",
+        "    if not (restarted or look.began - answered >= patience.quiet_s):\n",
+        "    if look.began >= answered:\n        return watch, True\n"
+        "    if not restarted:\n",
+    ),
+    _bug(
+        "time passes for a bot that is frozen", "absence.py",
+        "    return watch if watch.missed_since is not None else replace(watch, answered_since=None)\n",
+        "    return watch\n",
     ),
     _bug(
         "every bot is taken for restarted", "reconcile.py",
-        "    return health.started_at.isoformat() != noted and 0 <= uptime_s < since_s\n",
+        "    return health.started_at.isoformat() != before and 0 <= uptime_s < since_s\n",
         "    return True\n",
     ),
     _bug(
         "any other run of the bot is taken for a later one", "reconcile.py",
-        "    return health.started_at.isoformat() != noted and 0 <= uptime_s < since_s\n",
-        "    return health.started_at.isoformat() != noted\n",
-    ),
-    _bug(
-        "a bot that does not answer is taken for one that has nothing", "reconcile.py",
-        "            execution = await self._look(record, before)\n",
-        "            try:\n                execution = await self._look(record, before)\n"
-        "            except GatewayError:\n                execution = None\n",
+        "    return health.started_at.isoformat() != before and 0 <= uptime_s < since_s\n",
+        "    return health.started_at.isoformat() != before\n",
     ),
     _bug(
         "waits are counted on the wall clock", "reconcile.py",

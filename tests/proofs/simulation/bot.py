@@ -22,12 +22,24 @@ WALLET: Final = Decimal(700)
 LATEST_EFFECT_S: Final = 200.0  # the bot's own time-outs end before absence may count
 (
     DONE, LOST_REQUEST, LOST_ANSWER, LATE, REFUSED, NOT_SENT, OTHERS_TRADE, FAILED_DONE, VERY_LATE,
-    REPEATED, ANOTHER_RUN,
-) = range(11)  # fmt: skip
-WAYS: Final = 11
+    REPEATED, ANOTHER_RUN, FROZEN,
+) = range(12)  # fmt: skip
+WAYS: Final = 12
+AWAKE_S: Final = 20.0  # it answers a few looks first
+FROZEN_S: Final = 400.0  # longer than a bot that runs needs to come to rest
 BOT_EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
+_UNTOUCHED: Final[dict[int, Answer]] = {
+    NOT_SENT: NotSent("bot_unreachable"),
+    REFUSED: Refused("entry_refused"),
+}
+_LATE_S: Final = {
+    LATE: 5.0,
+    VERY_LATE: LATEST_EFFECT_S,
+    ANOTHER_RUN: LATEST_EFFECT_S,
+    FROZEN: AWAKE_S + FROZEN_S + LATEST_EFFECT_S,
+}
 Act = Callable[[], Answer]
 
 
@@ -51,6 +63,7 @@ class SimulatedBot:
         self._scheduler = scheduler
         self.run = 1
         self.started = 0.0
+        self.frozen_until = 0.0
         self.effects: list[Effect] = []
         self.trades: dict[int, Trade] = {}
         self.wallet = WALLET
@@ -81,6 +94,11 @@ class SimulatedBot:
         closed = [trade for trade in self.trades.values() if not trade.is_open]
         return tuple(reversed(closed[-limit:]))
 
+    async def closed_trades(self, limit: int, offset: int) -> tuple[Trade, ...]:
+        await self._read()
+        closed = [trade for trade in self.trades.values() if not trade.is_open]
+        return tuple(closed[offset : offset + limit])
+
     async def trade(self, trade_id: int) -> Trade | None:
         await self._read()
         return self.trades.get(trade_id)
@@ -97,32 +115,42 @@ class SimulatedBot:
 
     async def _read(self) -> None:
         await step()
-        if self._tape.choose("read", 2):
+        if self._clock.elapsed < self.frozen_until or self._tape.choose("read", 2):
             raise BotUnavailable("down", code="bot_unreachable")
 
     async def _order(self, act: Act) -> Answer:
         await step()
+        if self._clock.elapsed < self.frozen_until:
+            return Unanswered("bot_timeout")
         way = self._tape.choose("order", WAYS)
-        if way == NOT_SENT:
-            return NotSent("bot_unreachable")
-        if way == REFUSED:
-            return Refused("entry_refused")
-        if way == ANOTHER_RUN:  # it was started anew behind the gateway's last look at it
-            self.restart()
-            self._later(act, LATEST_EFFECT_S)
-        elif way in {LATE, VERY_LATE}:
-            self._later(act, 5.0 if way == LATE else LATEST_EFFECT_S)
-        elif way != LOST_REQUEST:
-            answer = act()
+        if way in _UNTOUCHED:
+            return _UNTOUCHED[way]
+        if way in _LATE_S:
+            if way == ANOTHER_RUN:  # it was started anew behind the gateway's last look at it
+                self.restart()
+            if way == FROZEN:  # it goes on where it stopped, when it thaws
+                self._scheduler.start(-1, self._freeze())
+            self._later(act, _LATE_S[way])
+            return Unanswered("bot_timeout")
+        return await self._acted(way, act)
+
+    async def _freeze(self) -> None:
+        await pause(AWAKE_S)
+        self.frozen_until = self._clock.elapsed + FROZEN_S
+
+    async def _acted(self, way: int, act: Act) -> Answer:
+        """Carry an order out now, and lose what is to be lost of the answer."""
+        if way == LOST_REQUEST:
             await step()
-            if way == DONE:
-                return answer
-            if way == REPEATED:  # by a proxy between us, which hands on the second answer
-                return act() if isinstance(answer, Accepted) and answer.trade else answer
-            if way == OTHERS_TRADE:
-                return Accepted(_others())
-        else:
-            await step()
+            return Unanswered("connection_lost")
+        answer = act()
+        await step()
+        if way == DONE:
+            return answer
+        if way == REPEATED:  # by a proxy between us, which hands on the second answer
+            return act() if isinstance(answer, Accepted) and answer.trade else answer
+        if way == OTHERS_TRADE:
+            return Accepted(_others())
         return Unanswered("bot_failed" if way == FAILED_DONE else "connection_lost")
 
     def _later(self, act: Act, after_s: float) -> None:

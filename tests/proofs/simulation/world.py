@@ -12,7 +12,7 @@ from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import marks, protocol
 from mcp_gateway.orders.absence import Patience
-from mcp_gateway.orders.facts import Asked, FactFinder
+from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.reconcile import Reconciler
 from mcp_gateway.orders.risk import Facts, Price
@@ -53,7 +53,7 @@ class SimulatedFinder:
     bot: SimulatedBot
     ledger: SimulatedLedger
 
-    async def facts(self, asked: Asked, seen: int) -> Facts:
+    async def facts(self, asked: OrderRecord) -> Facts:
         trades = await self.bot.open_trades()
         free = self.bot.wallet
         health = await self.bot.health()
@@ -68,7 +68,7 @@ class SimulatedFinder:
             bot_started_at=health.started_at, pairs=(asked.pair,),
             price=Price(PRICE, 0.0, 300), balance=Balance("USDT", WALLET * 10, free, True),
             held=next((t for t in trades if t.tag in own and t.pair == asked.pair), None),
-            fee_rate=FEE_RATE, market=MarketRules(STEP, Decimal(5)), seen=seen,
+            fee_rate=FEE_RATE, market=MarketRules(STEP, Decimal(5)),
         )  # fmt: skip
 
     def forget_positions(self) -> None:

@@ -78,6 +78,8 @@ def test_an_order_is_shown_by_either_of_its_ids_with_its_history(key: str, tmp_p
     assert told.out.count("\n") == 1
     shown = told.json()
     assert (shown["order_id"], shown["request_id"]) == (made["order_id"], made["placed"])
+    assert shown["quote_sent"] > 0
+    assert shown["reserved_quote"] > shown["quote_sent"] * 0.99
     states = [step["state"] for step in shown["history"]]
     assert states[:4] == ["received", "reserved", "sent", "placed"]
     assert command(tmp_path, "orders", "show", made[key].upper()).json() == shown

@@ -1,5 +1,6 @@
 """What an operator decides and compares at the command line: settle, reconcile, and the hints."""
 
+import json
 import os
 import pwd
 from pathlib import Path
@@ -70,8 +71,10 @@ def test_an_exit_is_settled_without_gateway_and_bot(tmp_path: Path, bot: Trading
     assert any(f'"operator": "{ME}"' in row and REASON[1] in row for row in rows)
 
 
-def test_a_running_gateway_settles_and_compares(tmp_path: Path, bot: TradingBot) -> None:
-    """Through its control socket, for it holds the store; JSON in, JSON out."""
+def test_a_running_gateway_settles_and_compares(
+    tmp_path: Path, bot: TradingBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through its control socket, for it holds the store; it asks the kernel who that was."""
     waits = traded(tmp_path, bot, forgotten=True)
     with bot_served(bot) as env:
         settings = settings_for(
@@ -81,12 +84,37 @@ def test_a_running_gateway_settles_and_compares(tmp_path: Path, bot: TradingBot)
         )  # fmt: skip
         with gateway_served(settings):
             words = ("orders", "settle", waits, "--as", "not-placed", *REASON, "--json")
-            assert command(tmp_path, *words).json()["state"] == "rejected"
+            with monkeypatch.context() as lying:
+                lying.setattr(os, "getuid", lambda: 4_000_000_001)
+                settled = command(tmp_path, *words, USER="mallory").json()
+            assert (settled["state"], settled["operator"]) == ("rejected", ME)
             again = command(tmp_path, *words)
             assert (again.code, again.err.partition(":")[0]) == (1, "not_under_review")
             told = command(tmp_path, "orders", "reconcile", "--json")
     assert told.code == 1
     assert [one["kind"] for one in told.json()["differences"]] == ["missing_at_bot"]
+
+
+def test_a_running_sandbox_is_settled_where_nothing_else_is_set_up(
+    tmp_path: Path, bot: TradingBot
+) -> None:
+    """As it is listed, shown and compared; no store is made in the default folder."""
+    own, home = tmp_path / "sandbox", tmp_path / "mcp-gateway"
+    home.mkdir()
+    waits = traded(own, bot, forgotten=True)
+    told = {"pid": os.getpid(), "data_dir": str(own)}
+    (home / "sandbox.json").write_text(json.dumps(told), "utf-8")
+    with (
+        bot_served(bot) as env,
+        gateway_served(settings_for(own, freqtrade_url=env["FREQTRADE_URL"])),
+    ):
+        settled = command(
+            tmp_path, "orders", "settle", waits, "--as", "not-placed", *REASON,
+            MCP_GATEWAY_DATA_DIR=str(home),
+        )  # fmt: skip
+    assert (settled.code, settled.err) == (0, "(of the running sandbox)\n")
+    assert settled.out.splitlines()[-1] == f"Settled as not-placed by {ME}."
+    assert [path.name for path in home.iterdir()] == ["sandbox.json"]
 
 
 @pytest.mark.parametrize(

@@ -200,16 +200,17 @@ async def test_an_order_settled_by_word_is_no_difference(desk: Desk) -> None:
     """What a person found out at the exchange is not asked of the bot again."""
     waits = await sold_and_forgotten(desk)
     before = await kinds(desk)
-    decision = {"finding": "placed", "reason": "4711 at the exchange", "operator": "ann", "filled": "1"}  # fmt: skip
-    await settle(desk.ledger, desk.reconciler.bot, waits, Decision.model_validate(decision))
+    decision = {"finding": "placed", "reason": "4711 at the exchange", "filled": "1"}
+    made = Decision.model_validate(decision)
+    await settle(desk.ledger, desk.reconciler.bot, waits, made, "ann")
     assert await kinds(desk) == [kind for kind in before if kind != "needs_review"]
 
 
 async def test_an_order_settled_by_the_bots_numbers_is_no_difference(desk: Desk) -> None:
     """The contradiction is over once an operator has said so."""
     waits = await executed_late(desk)
-    decision = {"finding": "placed", "reason": "the bot holds it", "operator": "ann"}
-    await settle(desk.ledger, desk.reconciler.bot, waits, Decision.model_validate(decision))
+    made = Decision.model_validate({"finding": "placed", "reason": "the bot holds it"})
+    await settle(desk.ledger, desk.reconciler.bot, waits, made, "ann")
     assert await kinds(desk) == []
 
 

@@ -18,7 +18,7 @@ from tests.support.tradingbot import TradingBot
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-DECISION = {"finding": "not-placed", "reason": "nothing at the exchange", "operator": "ann"}
+DECISION = {"finding": "not-placed", "reason": "nothing at the exchange"}
 
 
 @pytest.fixture
@@ -49,7 +49,8 @@ async def test_a_review_holds_its_agent_in_its_pair_until_it_is_settled(desk: De
     assert await bought(desk, "agent-a", "ETH/USDT") == "placed"
     records = Records(desk.ledger, AuditLog(desk.store), desk.reconciler.bot, BOT)
     args = {"id": str(waits.request_id), "decision": DECISION}
-    assert (await VERBS["orders.settle"](records, args))["state"] == "rejected"
+    told = await VERBS["orders.settle"](records, args, "ann")
+    assert (told["state"], told["operator"]) == ("rejected", "ann")
     assert await bought(desk, "agent-a") == "placed"
 
 

@@ -30,12 +30,13 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 def decision(finding: str, **changes: Any) -> Decision:
-    told = {"finding": finding, "reason": REASON, "operator": "ann"}
+    told = {"finding": finding, "reason": REASON}
     return Decision.model_validate(told | changes)
 
 
 async def settled(desk: Desk, record: OrderRecord, finding: str, **changes: Any) -> OrderRecord:
-    return await settle(desk.ledger, desk.reconciler.bot, record, decision(finding, **changes))
+    made = decision(finding, **changes)
+    return await settle(desk.ledger, desk.reconciler.bot, record, made, "ann")
 
 
 async def told(desk: Desk, record: OrderRecord) -> dict[str, Any]:
@@ -189,7 +190,7 @@ async def test_of_two_operators_one_decides(desk: Desk) -> None:
         {"finding": "perhaps"},
         {"reason": "sure      "},
         {"reason": "x" * 1001},
-        {"operator": ""},
+        {"operator": "mallory"},
         {"filled": "0"},
         {"filled": "-1"},
         {"filled": "NaN"},
@@ -203,8 +204,8 @@ async def test_of_two_operators_one_decides(desk: Desk) -> None:
     ids=str,
 )  # fmt: skip
 def test_a_decision_that_makes_no_sense_is_refused(changes: dict[str, str]) -> None:
-    """A reason that says something; numbers that are some, and of what happened only."""
-    sound = {"finding": "placed", "reason": REASON, "operator": "ann"}
+    """A reason that says something, numbers of what happened only, and nobody else's name."""
+    sound = {"finding": "placed", "reason": REASON}
     assert Decision.model_validate(sound).filled is None
     with pytest.raises(ValidationError):
         Decision.model_validate(sound | changes)

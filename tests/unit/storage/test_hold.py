@@ -21,6 +21,34 @@ def test_the_holder_is_named(tmp_path: Path) -> None:
     assert held.value.detail == {"holder": str(os.getpid())}
 
 
+@pytest.mark.parametrize(
+    ("serves", "way"),
+    [
+        ("http://127.0.0.1:8123", "`mcp-gateway call --url http://127.0.0.1:8123/mcp`"),
+        ("stdio", "over stdio only"),
+        ("", "try again"),
+    ],
+)
+def test_who_is_refused_is_told_how_to_reach_the_holder(
+    serves: str, way: str, tmp_path: Path
+) -> None:
+    """A line to paste where it serves HTTP; else what to do instead."""
+    Hold(tmp_path, serves).take()
+    with pytest.raises(StoreUnavailable) as held:
+        Hold(tmp_path, "http://127.0.0.1:9").take()
+    assert way in held.value.hint
+    assert "MCP_GATEWAY_DATA_DIR" in held.value.hint
+    assert held.value.detail.get("serves", "") == serves
+
+
+def test_what_a_killed_holder_left_is_not_taken_for_the_next_one_s(tmp_path: Path) -> None:
+    """Its lock went with it; its line stays in the file until it is written over."""
+    (tmp_path / LOCK_NAME).write_text("4711 http://127.0.0.1:8123/a/long/way\n")
+    hold = Hold(tmp_path, "stdio")
+    hold.take()
+    assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()} stdio\n"
+
+
 def test_a_lock_that_was_dropped_can_be_taken(tmp_path: Path) -> None:
     """The file stays, for a removed one could be locked twice; dropping twice is no error."""
     first, second = Hold(tmp_path), Hold(tmp_path)

@@ -1,5 +1,7 @@
 """The control socket: its mode, its bounds, and what becomes of stale and busy ones."""
 
+import os
+import pwd
 import socket
 import stat
 from pathlib import Path
@@ -24,19 +26,23 @@ from tests.support.gateway import ToldGateway, settings_for
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
-async def echo(_gateway: Gateway, args: dict[str, Any]) -> Any:
+async def echo(_gateway: Gateway, args: dict[str, Any], _account: str) -> Any:
     return {"args": args}
 
 
-async def refuse(_gateway: Gateway, _args: dict[str, Any]) -> Any:
+async def refuse(_gateway: Gateway, _args: dict[str, Any], _account: str) -> Any:
     raise NotFound("No such order.", code="order_unknown", hint="Look again.")
 
 
-async def crash(_gateway: Gateway, _args: dict[str, Any]) -> Any:
+async def crash(_gateway: Gateway, _args: dict[str, Any], _account: str) -> Any:
     raise RuntimeError("secret-canary")
 
 
-VERBS = {"echo": echo, "refuse": refuse, "crash": crash}
+async def who(_gateway: Gateway, _args: dict[str, Any], account: str) -> Any:
+    return account
+
+
+VERBS = {"who": who, "echo": echo, "refuse": refuse, "crash": crash}
 
 
 @pytest.fixture
@@ -147,3 +153,16 @@ async def test_a_socket_that_cannot_be_made_does_not_stop_the_gateway(tmp_path: 
     async with control_socket(cast("Gateway", told), VERBS, told.settings.control_socket):
         code = await refusal_of(told.settings.control_socket, "echo", GatewayNotRunning)
     assert code == "gateway_not_running"
+
+
+async def test_who_asks_is_the_kernel_s_word(
+    told: ToldGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that the asker sends, sets or says of itself counts."""
+    path = told.settings.control_socket
+    for name in ("USER", "LOGNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "mallory")
+    me = pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
+    async with control_socket(cast("Gateway", told), VERBS, path):
+        assert await asked(path, "who", operator="mallory", account="mallory") == me
