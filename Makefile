@@ -28,27 +28,35 @@ check: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks
 
-# The proofs of docs/orders.md in their whole sizes; `make test` runs a share of each.
+# The proofs of docs/orders.md in their whole sizes (`make prove-wire RUNS=20` takes another);
+# `make test` runs a share of each.
+prove-simulation: SEEDS ?= 10000000
+prove-model: EXAMPLES ?= 200000
+prove-processes: RUNS ?= 280
+prove-wire: RUNS ?= 500
+prove-race: ROUNDS ?= 1000
+campaign: ORDERS ?= 200
+
 prove-simulation: $(STAMP)
-	@$(BIN)/python -m tests.proofs.simulation --seeds 10000000
+	@$(BIN)/python -m tests.proofs.simulation --seeds $(SEEDS)
 
 prove-bugs: $(STAMP)
 	@$(BIN)/python -m tests.proofs.planted
 
 prove-model: $(STAMP)
-	@$(BIN)/python -m tests.proofs.model --examples 200000
+	@$(BIN)/python -m tests.proofs.model --examples $(EXAMPLES)
 
 prove-processes: $(STAMP)
-	@$(BIN)/python -m tests.proofs.processes --runs 280
+	@$(BIN)/python -m tests.proofs.processes --runs $(RUNS)
 
 prove-wire: $(STAMP)
-	@$(BIN)/python -m tests.proofs.wire --runs 500
+	@$(BIN)/python -m tests.proofs.wire --runs $(RUNS)
 
 prove-race: $(STAMP)
-	@$(BIN)/python -m tests.proofs.race --rounds 1000
+	@$(BIN)/python -m tests.proofs.race --rounds $(ROUNDS)
 
 campaign: $(STAMP)
-	@$(BIN)/python -m tests.proofs.campaign --orders 200
+	@$(BIN)/python -m tests.proofs.campaign --orders $(ORDERS)
 
 # The hash-pinned requirements decide when the environment is built again.
 $(STAMP): requirements/dev.txt requirements/bootstrap.txt pyproject.toml

@@ -27,7 +27,7 @@ from mcp_gateway.gateway import open_gateway
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.sql import Store
-from tests.support.servers import Postgres
+from tests.support.servers import Postgres, own
 
 ORDERS = 400
 FLOOR_ROUNDS = 400
@@ -55,12 +55,8 @@ class Durable(Postgres):
 @contextmanager
 def postgres() -> Iterator[str]:
     """Run a PostgreSQL of our own and yield its URL."""
-    server = Durable()
-    try:
-        server.start()
+    with own(Durable) as server:
         yield server.url
-    finally:
-        server.remove()
 
 
 def trader() -> Admission:

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     quiet_s: float = _env(
         "MCP_GATEWAY_QUIET_S", 300.0,
         "How long an order without an answer is watched before its absence may count, in seconds.",
-        ge=0, le=3600,
+        ge=1, le=3600,
     )  # fmt: skip
 
     bot: str = _env(

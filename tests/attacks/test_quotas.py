@@ -18,7 +18,7 @@ from mcp_gateway.storage.kv import KeyValue, open_kv
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
 from tests.support.gates import credentials, make_bench
-from tests.support.servers import Valkey
+from tests.support.servers import Valkey, own
 from tests.support.tokens import forge
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
@@ -159,10 +159,8 @@ def degraded(limiter: Limiter) -> tuple[bool, float | None]:
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
     """Yield a server of one's own, to be stopped and started."""
-    server = Valkey()
-    server.start()
-    yield server
-    server.remove()
+    with own(Valkey) as server:
+        yield server
 
 
 @asynccontextmanager

@@ -223,7 +223,7 @@ def test_a_second_gateway_is_refused_and_told_why(tmp_path: Path) -> None:
         same_store = run("serve", "--port", "0", folder=tmp_path, env=environment(tmp_path))
         assert (same_store.returncode, same_store.stdout) == (1, "")
         assert "store_held" in same_store.stderr
-        [line] = re.findall(r"`mcp-gateway (call --url [^`]+)`", same_store.stderr)
+        [line] = set(re.findall(r"`mcp-gateway (call --url [^`]+)`", same_store.stderr))
         asking = environment(tmp_path, MCP_GATEWAY_TOKEN=token())
         pasted = run(*line.split(), "--json", folder=tmp_path, env=asking)
         assert pasted.returncode == 0

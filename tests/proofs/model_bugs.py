@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from tests.proofs.variants import Variant
+from tests.proofs.variants import Change, Variant
 
 PROOF: Final = ("-m", "tests.proofs.model", "--examples", "1000", "--to-the-first")
 
 
 def _bug(name: str, file: str, old: str, new: str) -> Variant:
-    return Variant(name, f"mcp_gateway/orders/{file}", old, new, PROOF)
+    return Variant(name, (Change(f"mcp_gateway/orders/{file}", old, new),), PROOF)
 
 
 MODEL_BUGS: Final = (

@@ -2,8 +2,10 @@
 
 import pytest
 
-from tests.proofs.planted import VARIANTS, hunt
-from tests.proofs.variants import Variant
+from tests.proofs.contract_bugs import CONTRACT_BUGS
+from tests.proofs.model_bugs import MODEL_BUGS
+from tests.proofs.planted import SIMULATION_BUGS, VARIANTS, hunt
+from tests.proofs.variants import Change, Variant
 
 pytestmark = pytest.mark.integration
 
@@ -15,6 +17,25 @@ def test_a_planted_bug_is_found(variant: Variant) -> None:
     assert hunted.found, hunted.told
 
 
+@pytest.mark.parametrize(
+    ("planted", "line"),
+    [
+        (SIMULATION_BUGS[0], "from mcp_gateway.orders import nobody"),
+        (SIMULATION_BUGS[0], "if"),
+        (SIMULATION_BUGS[0], "raise RuntimeError('a crash')"),
+        (MODEL_BUGS[0], "from mcp_gateway.orders import nobody"),
+        (CONTRACT_BUGS[0], "from mcp_gateway.orders import nobody"),
+    ],
+    ids=["import", "syntax", "exception", "import, model", "import, pytest"],
+)
+def test_a_proof_that_crashes_has_found_nothing(planted: Variant, line: str) -> None:
+    """Python's exit code of a crash is the one by which a proof says that it found a bug."""
+    first = '"""The ledger\'s statements,'
+    broken = Change("mcp_gateway/orders/rows.py", first, f"{line}\n{first}")
+    hunted = hunt(Variant("a crash", (broken,), planted.proof))
+    assert not hunted.found, hunted.told
+
+
 def test_the_variants_are_many_and_differ() -> None:
-    """Sixteen ways to be wrong, each of its own."""
-    assert len({variant.new for variant in VARIANTS}) == len(VARIANTS) >= 16
+    """Thirty ways to be wrong, each of its own."""
+    assert len({variant.changes for variant in VARIANTS}) == len(VARIANTS) >= 30

@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
-from tests.proofs.processes.cases import ENGINES, FAULTS, chosen_cases, every_case
+from tests.proofs.processes.cases import FAULTS, chosen_cases, every_case
 from tests.proofs.processes.run import proof
+from tests.proofs.stage import ENGINES
 from tests.support.failpoints import FAILPOINTS
 from tests.support.servers import Server
 
@@ -39,6 +40,9 @@ def test_the_runs_meet_every_failpoint_and_every_fault_on_both_engines() -> None
             assert {case.failpoint for case in met} == set(FAILPOINTS)
             assert {case.fault for case in met} == set(FAULTS)
     assert set(chosen) <= set(every)
+    few = every[: len(FAILPOINTS)]
+    assert {case.failpoint for case in few} == set(FAILPOINTS)
+    assert {case.engine for case in few} == set(ENGINES)
     pairs = Counter((case.failpoint, case.fault, case.engine) for case in every)
     assert set(pairs.values()) == {1}
     assert len(pairs) == len(FAILPOINTS) * len(FAULTS) * len(ENGINES) == 280

@@ -5,9 +5,9 @@ The whole size is ``python -m tests.proofs.race --rounds 1000``.
 
 import pytest
 
-from tests.proofs.processes.cases import ENGINES, Engine
 from tests.proofs.race.races import CALLERS, FIRST, OTHERS
 from tests.proofs.race.run import races
+from tests.proofs.stage import ENGINES, Engine
 from tests.support.servers import Server
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]

@@ -4,16 +4,22 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A change to one file of the package; ``old`` stands exactly once in it."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
-    """A change to one file of the package that makes it wrong, and the proof that must find it.
+    """Changes that make the package wrong, and the proof that must find it.
 
     Args:
-        old: stands exactly once in the file.
         proof: arguments of the interpreter; exit code 1 means that a violation was found.
     """
 
     name: str
-    file: str
-    old: str
-    new: str
+    changes: tuple[Change, ...]
     proof: tuple[str, ...]

@@ -14,10 +14,11 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import psycopg
 import pytest
@@ -76,6 +77,9 @@ class Child(ABC):
         if self._watcher is not None:
             self._watcher.communicate(word, timeout=PATIENCE_S)
             self._watcher = None
+
+
+C = TypeVar("C", bound=Child)
 
 
 class Valkey(Child):
@@ -190,10 +194,13 @@ def _session(server: type[Child], variable: str) -> Iterator[Server]:
     if url := os.environ.get(variable):
         yield _Elsewhere(url.replace("postgresql://", DRIVER))
         return
-    yield from _own(server)
+    with own(server) as child:
+        yield child
 
 
-def _own(server: type[Child]) -> Iterator[Child]:
+@contextmanager
+def own(server: type[C]) -> Iterator[C]:
+    """Run a server of our own for as long as the block lasts."""
     child = server()
     try:
         child.start()
@@ -217,13 +224,15 @@ def postgres_server() -> Iterator[Server]:
 @pytest.fixture
 def own_redis() -> Iterator[Child]:
     """A Redis that the test may stop and start."""
-    yield from _own(Valkey)
+    with own(Valkey) as child:
+        yield child
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[Child]:
     """A PostgreSQL that the test may stop and start."""
-    yield from _own(Postgres)
+    with own(Postgres) as child:
+        yield child
 
 
 @pytest.fixture

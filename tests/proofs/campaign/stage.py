@@ -189,12 +189,8 @@ def _database(folder: Path, *, postgres: bool) -> Iterator[dict[str, str]]:
     if not postgres:
         yield {}
         return
-    server = servers.Postgres()
-    try:
-        server.start()
+    with servers.own(servers.Postgres) as server:
         yield {"DATABASE_URL": servers.plain(server.url)}
-    finally:
-        server.remove()
 
 
 def _upgrade(folder: Path, env: Mapping[str, str]) -> None:

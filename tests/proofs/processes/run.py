@@ -12,13 +12,15 @@ from typing import Final
 
 import anyio
 
+from tests.proofs.books import Books
 from tests.proofs.processes.agent import Agent
 from tests.proofs.processes.cases import Case
-from tests.proofs.processes.stage import BotOnPort, Stores, bot_on_port
-from tests.proofs.processes.verdict import Books, Verdict, judge
+from tests.proofs.processes.verdict import Verdict, judge
+from tests.proofs.stage import BotOnPort, Stores, of_this_moment, on_port
 from tests.support.failpoints import END, FAILPOINTS
 from tests.support.processes import environment
-from tests.support.servers import Postgres
+from tests.support.servers import Postgres, own
+from tests.support.tradingbot import TradingBot
 from tests.support.zygote import Forked, Zygote, zygote
 
 # Most of a run is waiting.
@@ -131,7 +133,7 @@ class Proof:
     async def prove(self, case: Case) -> Verdict:
         """Run one case to its end and judge it."""
         verdict = Verdict(case)
-        async with self.limiter, bot_on_port() as bot:
+        async with self.limiter, on_port(of_this_moment(TradingBot)) as bot:
             with tempfile.TemporaryDirectory() as made:
                 folder = Path(made)
                 with self.stores.new(case.engine, folder) as url:
@@ -173,13 +175,9 @@ async def proof(postgres_url: str) -> AsyncIterator[Proof]:
 
 async def prove_on_own_server(cases: Iterable[Case]) -> list[Verdict]:
     """Run cases with a PostgreSQL of their own."""
-    server = Postgres()
-    try:
-        await anyio.to_thread.run_sync(server.start)
+    with own(Postgres) as server:
         async with proof(server.url) as ready:
             return await ready.prove_all(cases)
-    finally:
-        server.remove()
 
 
 async def _first_of(*events: anyio.Event) -> None:

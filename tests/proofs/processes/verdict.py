@@ -1,21 +1,15 @@
-"""What a run must have come to: the store read with SQL of its own, beside the bot's books."""
+"""What a run must have come to: the store beside the bot's books and the answers."""
 
 import itertools
-import sqlite3
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import psycopg
-
+from tests.proofs.books import Books, Row
 from tests.proofs.processes.agent import Agent, Told
 from tests.proofs.processes.cases import Case
-from tests.proofs.processes.stage import BotOnPort
-from tests.support.servers import plain
+from tests.proofs.stage import BotOnPort
 
-Row = dict[str, Any]
 LATER: Final = frozenset({"partially_filled", "filled", "cancelled", "vanished"})
 PLACED: Final = LATER | {"placed"}
 FINAL: Final = PLACED | {"denied", "rejected"}
@@ -44,29 +38,6 @@ class Verdict:
         """Note a violation unless something holds."""
         if not holds:
             self.violations.append(otherwise)
-
-
-@dataclass(frozen=True)
-class Books:
-    """The gateway's tables, read from outside."""
-
-    orders: list[Row]
-    history: dict[str, list[str]]
-    audit: dict[str, list[str]]
-
-    @classmethod
-    def read(cls, url: str) -> "Books":
-        """Read a store that no gateway holds any more."""
-        run = _sqlite(url) if url.startswith("sqlite") else _postgres(url)
-        orders = [
-            dict(zip(("order_id", "request_id", "side", "state", "tag", "bot_order_id"), row,
-                     strict=True))
-            for row in run("SELECT order_id, request_id, side, state, tag, bot_order_id FROM orders")
-        ]  # fmt: skip
-        history = run("SELECT order_id, state FROM order_history ORDER BY id")
-        audit = run("SELECT order_id, event FROM audit_log ORDER BY id")
-        steps = [(order_id, event.removeprefix("order.")) for order_id, event in audit]
-        return cls(orders, _grouped(history), _grouped(steps))
 
 
 def judge(verdict: Verdict, books: Books, bot: BotOnPort, agent: Agent) -> None:
@@ -124,30 +95,3 @@ def _judge_effects(verdict: Verdict, rows: list[Row], effects: list[Row], arrive
     verdict.expect(arrived <= len(rows), f"{arrived} sends for {len(rows)} order(s)")
     verdict.expect(len(effects) <= len(rows), f"{len(effects)} effects of {len(rows)} order(s)")
     verdict.expect(placed == done, f"the ledger says {dict(placed)}, the bot {dict(done)}")
-
-
-def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for order_id, word in pairs:
-        grouped.setdefault(order_id, []).append(word)
-    return grouped
-
-
-def _sqlite(url: str) -> Callable[[str], list[Any]]:
-    def run(query: str) -> list[Any]:
-        path = Path(url.removeprefix("sqlite:///"))
-        connection = sqlite3.connect(path)  # not read-only: a journal may have to be rolled back
-        try:
-            return connection.execute(query).fetchall()
-        finally:
-            connection.close()
-
-    return run
-
-
-def _postgres(url: str) -> Callable[[str], list[Any]]:
-    def run(query: str) -> list[Any]:
-        with psycopg.connect(plain(url)) as connection:
-            return connection.execute(query.encode()).fetchall()
-
-    return run

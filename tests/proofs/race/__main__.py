@@ -13,9 +13,9 @@ from collections import Counter
 
 import anyio
 
-from tests.proofs.processes.cases import Engine
 from tests.proofs.race.races import FIRST, OTHERS, Round
 from tests.proofs.race.run import races_on_own_server
+from tests.proofs.stage import Engine
 
 WIDTH = 28
 

@@ -5,14 +5,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import anyio
-
-from tests.proofs.processes.cases import ENGINES, Engine
-from tests.proofs.processes.stage import Stores
-from tests.proofs.processes.verdict import Books
+from tests.proofs.books import Books
 from tests.proofs.race.races import FIRST, OTHERS, Round
 from tests.proofs.race.stage import Stage, stage
-from tests.support.servers import Postgres
+from tests.proofs.stage import ENGINES, Engine, Stores
+from tests.support.servers import Postgres, own
 
 
 async def races(engine: Engine, rounds: int, postgres_url: str) -> list[Round]:
@@ -33,17 +30,13 @@ async def races(engine: Engine, rounds: int, postgres_url: str) -> list[Round]:
 
 async def races_on_own_server(rounds: int) -> dict[Engine, list[Round]]:
     """Run half of the rounds on each engine, with a PostgreSQL of their own."""
-    server = Postgres()
-    try:
-        await anyio.to_thread.run_sync(server.start)
-        halves = {"sqlite": rounds - rounds // 2, "postgresql": rounds // 2}
+    halves = {"sqlite": rounds - rounds // 2, "postgresql": rounds // 2}
+    with own(Postgres) as server:
         return {
             engine: await races(engine, halves[engine], server.url)
             for engine in ENGINES
             if halves[engine]
         }
-    finally:
-        server.remove()
 
 
 async def _one(ready: Stage, number: int) -> tuple[Round, Round]:

@@ -10,11 +10,8 @@ from typing import Any, Final
 import anyio
 import httpx2
 
-from mcp_gateway.clock import Clock
-from tests.proofs.processes.cases import Engine
-from tests.proofs.processes.stage import STEP_S, TIMEFRAME, BotOnPort, Stores
+from tests.proofs.stage import BotOnPort, Engine, Stores, of_this_moment, on_port
 from tests.support.processes import Serving, environment, token
-from tests.support.rogue import rogue
 from tests.support.tradingbot import TradingBot
 from tests.support.wires import signing
 
@@ -82,7 +79,8 @@ async def stage(engine: Engine, stores: Stores, folder: Path) -> AsyncIterator[S
     folders = [folder / str(number) for number in range(PROCESSES[engine])]
     for one in folders:
         one.mkdir()
-    async with _bot_on_port() as (bot, port):
+    bot = of_this_moment(PurseBot, pairs=PAIRS)
+    async with on_port(bot) as port:
         with stores.new(engine, folders[0]) as url:
             env = SETTINGS | {
                 "FREQTRADE_URL": port.url, "DATABASE_URL": url,
@@ -90,20 +88,6 @@ async def stage(engine: Engine, stores: Stores, folder: Path) -> AsyncIterator[S
             }  # fmt: skip
             async with _gateways(folders, env) as gateways:
                 yield Stage(engine, url, bot, port, gateways)
-
-
-@asynccontextmanager
-async def _bot_on_port() -> AsyncIterator[tuple[PurseBot, BotOnPort]]:
-    clock = Clock()
-    newest = (int(clock.now().timestamp()) // STEP_S - 1) * STEP_S
-    bot = PurseBot(
-        clock, timeframe=TIMEFRAME, pairs=PAIRS, started_at=clock.now().isoformat(),
-        candles={(pair, TIMEFRAME): newest for pair in PAIRS},
-    )  # fmt: skip
-    port = BotOnPort(bot)
-    async with rogue(port.serve) as server:
-        port.url = server.url
-        yield bot, port
 
 
 @asynccontextmanager

@@ -4,17 +4,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from mcp_gateway.domain.market import MarketRules
-from mcp_gateway.domain.orders import Side
+from mcp_gateway.domain.orders import OrderRecord, Side, State
 from mcp_gateway.errors import BotUnavailable
-from mcp_gateway.orders.facts import CLOSED_TRADES_KEPT_S, PAIRS_KEPT_S, Asked
+from mcp_gateway.orders.facts import CLOSED_TRADES_KEPT_S, PAIRS_KEPT_S
 from mcp_gateway.orders.policy import Policy
 from mcp_gateway.orders.reconcile import ORIGIN
 from mcp_gateway.orders.risk import Facts
 from mcp_gateway.orders.steps import audit_event
+from tests.support.clock import START
 from tests.support.desk import BOT, Desk, admission, order, stored
 from tests.support.tradingbot import FEE_RATE, PRICE
 
@@ -23,15 +25,20 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 FRESH = ["show_config", "status"]  # for every order
 COMMON = [*FRESH, "health"]
 CANDLES = ["show_config", "pair_candles"]  # a price of its own, where no trade tells one
-BUY = Asked("agent-a", "tests", "BTC/USDT", "buy")
+BUY = OrderRecord(
+    order_id="o", issuer="tests", subject="agent-a", request_id=UUID(int=1), agent="agent-a",
+    fingerprint="f", tag="gw:0", carrier="g", bot=BOT, pair="BTC/USDT", side="buy",
+    amount=Decimal(1), order_type="market", price=None, mode="dry-run", state=State.RECEIVED,
+    created_at=START, updated_at=START,
+)  # fmt: skip
 SELL = replace(BUY, side="sell")
 
 
-async def facts(desk: Desk, asked: Asked, *, seen: int = 0) -> Facts:
-    return await desk.reconciler.submission.finder.facts(asked, seen)
+async def facts(desk: Desk, asked: OrderRecord) -> Facts:
+    return await desk.reconciler.submission.finder.facts(asked)
 
 
-async def questions(desk: Desk, asked: Asked) -> list[str]:
+async def questions(desk: Desk, asked: OrderRecord) -> list[str]:
     """Return the endpoints that the bot is asked for one order's facts, in their order."""
     desk.bot.calls.clear()
     await facts(desk, asked)
@@ -161,7 +168,7 @@ async def test_a_stake_that_the_bot_raised_is_no_proof(desk: Desk) -> None:
     ids=["own", "another_agent", "another_issuer", "another_pair"],
 )
 async def test_what_an_agent_holds_is_known_by_its_tag(
-    desk: Desk, asked: Asked, is_held: bool
+    desk: Desk, asked: OrderRecord, is_held: bool
 ) -> None:
     """The ledger says whose a tag is; trade ids are given away again (orders)."""
     wanted = order()
@@ -191,11 +198,6 @@ async def test_what_was_bought_at_another_bot_is_not_held_at_this_one(desk: Desk
     assert (await facts(desk, SELL)).held is None
 
 
-async def test_how_far_the_ledger_was_read_goes_with_an_entry(desk: Desk) -> None:
-    """Whoever weighs it counts what was placed behind that."""
-    assert (await facts(desk, BUY, seen=41)).seen == 41
-
-
 @pytest.mark.parametrize("side", ["buy", "sell"])
 async def test_a_bot_that_fails_tells_no_facts(desk: Desk, side: Side) -> None:
     """Half an answer is none: the order is denied unsent."""
@@ -211,9 +213,3 @@ async def test_all_questions_together_have_one_deadline(desk: Desk) -> None:
     with pytest.raises(BotUnavailable) as caught:
         await facts(desk, BUY)
     assert caught.value.code == "bot_timeout"
-
-
-async def test_an_order_that_asks_knows_who_and_what(desk: Desk) -> None:
-    """Agent, issuer, pair and side are those of the record, not of the caller."""
-    record = desk.orders._new_record(admission("agent-b"), order(pair="ETH/USDT", side="sell"))
-    assert Asked.by(record) == Asked("agent-b", "tests", "ETH/USDT", "sell")

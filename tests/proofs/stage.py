@@ -1,11 +1,11 @@
-"""What a gateway process stands between: a bot on a real port, and a store of its own."""
+"""What gateway processes stand between: a bot on a real port, and stores of both engines."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -14,11 +14,14 @@ import psycopg
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.storage.sql import Store
-from tests.proofs.processes.cases import Engine
 from tests.support.rogue import Connection, rogue
 from tests.support.servers import plain
 from tests.support.tradingbot import TradingBot
 
+Engine = Literal["sqlite", "postgresql"]
+Bot = TypeVar("Bot", bound=TradingBot)
+
+ENGINES: Final[tuple[Engine, ...]] = ("sqlite", "postgresql")
 # One candle a day: no run is so long that a candle becomes old.
 TIMEFRAME, STEP_S = "1d", 86_400
 FILE: Final = "gateway.sqlite"
@@ -64,14 +67,19 @@ class BotOnPort:
         return [one for trade in (*self.bot.status, *self.bot.closed) for one in trade["orders"]]
 
 
-@asynccontextmanager
-async def bot_on_port() -> AsyncIterator[BotOnPort]:
-    """Serve a bot of the present moment."""
+def of_this_moment(kind: type[Bot], **told: Any) -> Bot:
+    """Return a bot that has just been started and has a price for each of its pairs."""
     clock = Clock()
     now = clock.now()
-    bot = TradingBot(clock, timeframe=TIMEFRAME, started_at=now.isoformat())
+    bot = kind(clock, timeframe=TIMEFRAME, started_at=now.isoformat(), **told)
     newest = (int(now.timestamp()) // STEP_S - 1) * STEP_S
     bot.candles = {(pair, TIMEFRAME): newest for pair in bot.pairs}
+    return bot
+
+
+@asynccontextmanager
+async def on_port(bot: TradingBot) -> AsyncIterator[BotOnPort]:
+    """Serve a bot on a free port."""
     standing = BotOnPort(bot)
     async with rogue(standing.serve) as server:
         standing.url = server.url
