@@ -30,6 +30,7 @@ TIMEFRAMES: dict[str, int] = {
     "12h": 43200,
     "1d": 86400,
 }
+LONGEST_STEP_S = TIMEFRAMES["1d"]
 # The form of a timeframe; which ones there are, and which the bot serves, is asked later.
 TimeframeName = Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,2}[mhd]$", examples=["1h"])]
 CANDLE_LIMIT = 1000  # Freqtrade keeps about a thousand analysed candles

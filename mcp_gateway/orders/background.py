@@ -1,12 +1,14 @@
 """Work that goes on behind the calls: it waits where something is down, and never ends."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.orders.ledger import Superseded
 from mcp_gateway.telemetry import logs
 
+NONSENSE: Final = "bot_nonsense"  # of one trade says nothing of the next
 _log = logs.get(__name__)
 
 
@@ -35,8 +37,10 @@ async def for_each(
     for record in records:
         try:
             await work(record)
-        except (BotError, StoreUnavailable):
-            raise
+        except (BotError, StoreUnavailable) as error:
+            if error.code != NONSENSE:
+                raise
+            _log.error("An order could not be read", order=record.order_id)
         except Superseded:
             continue  # another gateway moved it
         except Exception:  # noqa: BLE001  (one order that can't be read must not hold up the others)

@@ -4,17 +4,16 @@ The bot knows only "cancel what is open in this trade", so it is asked only whil
 is the one thing that is. A cancel may be repeated: it can do nothing twice.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 from mcp_gateway.domain.answers import Accepted, NotSent, Unanswered
 from mcp_gateway.domain.orders import OrderRecord
-from mcp_gateway.errors import BotUnavailable, GatewayError, OrderNotResting
+from mcp_gateway.errors import BotError, BotUnavailable, OrderNotResting, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import answers, marks, protocol
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.follow import Follower
-from mcp_gateway.orders.ledger import Ledger, Superseded
+from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.protocol import Event
 from mcp_gateway.orders.steps import Move, Origin
 
@@ -37,6 +36,10 @@ class Cancellation:
             BotUnavailable: the bot did not answer; cancelling again is safe.
             Superseded: somebody else moved the order meanwhile.
         """
+        if record.bot != self.follower.bot_name:
+            raise _not_resting(
+                record, "It was sent to another bot, under another name.", "other_bot"
+            )
         record = await self.follower.follow(record)
         if record.state not in protocol.RESTING:
             return _ended(record)
@@ -48,7 +51,10 @@ class Cancellation:
         self.finder.forget_positions()
         if isinstance(answer, NotSent):
             raise BotUnavailable("The bot cannot be reached; nothing was cancelled.")
-        record = await self._seen(record, isinstance(answer, Accepted), origin)
+        try:
+            record = await self._seen(record, isinstance(answer, Accepted), origin)
+        except (BotError, StoreUnavailable):  # what was done can't be seen now
+            raise cancel_unanswered() from None
         if record.state not in protocol.RESTING:
             return record
         if isinstance(answer, Unanswered):
@@ -62,22 +68,19 @@ class Cancellation:
         the next one: what is asked for must be ours at this moment.
         """
         trade = await self.bot.trade(answers.trade_of(record))
-        is_open = set() if trade is None else {one.order_id for one in trade.orders if one.is_open}
-        if record.bot_order_id not in is_open:
+        ours = None if trade is None else marks.same_order(record, trade)
+        if trade is None or ours is None or not ours.is_open:
             return False
-        if len(is_open) > 1:
+        if sum(order.is_open for order in trade.orders) > 1:
             raise _not_resting(record, "Another order of its trade is open.", "trade_is_shared")
         return True
 
     async def _seen(self, record: OrderRecord, done: bool, origin: Origin) -> OrderRecord:
         """Look what the cancel did; the bot deletes an entry of which nothing was filled."""
-        with suppress(GatewayError):
-            trade = await self.bot.trade(answers.trade_of(record))
-            if done and (trade is None or marks.same_order(record, trade) is None):
-                return await self.ledger.move(record, [Move(Event.CANCEL, "cancel_asked")], origin)
-            with suppress(Superseded):
-                return await self.follower.follow(record)
-        return record
+        trade = await self.bot.trade(answers.trade_of(record))
+        if done and (trade is None or marks.same_order(record, trade) is None):
+            return await self.ledger.move(record, [Move(Event.CANCEL, "cancel_asked")], origin)
+        return await self.follower.follow(record)
 
 
 def cancel_unanswered() -> BotUnavailable:

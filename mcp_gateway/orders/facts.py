@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from mcp_gateway.clock import Clock
-from mcp_gateway.domain.market import MarketRules, timeframe_seconds
+from mcp_gateway.domain.market import LONGEST_STEP_S, TIMEFRAMES, MarketRules
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.positions import BotHealth, BotState, Mode, Trade
 from mcp_gateway.errors import BotUnavailable, GatewayError
@@ -132,7 +132,7 @@ class FactFinder:
             bot=state,
             open_trades=trades,
             pair_is_held=bool(here),
-            price=None if rate is None else Price(rate, 0.0, timeframe_seconds(state.timeframe)),
+            price=None if rate is None else Price(rate, 0.0, _step_s(state)),
             fee_rate=next((fee for fee in fees if fee is not None), None),
             # What the bot took from its exchange stands above what a person wrote.
             market=_told_by(steps).filled_from(self.policy.market(pair)),
@@ -168,7 +168,12 @@ class FactFinder:
             return None
         value, closed_at = last
         age_s = max(0.0, (self.clock.now() - closed_at).total_seconds())
-        return Price(value, age_s, timeframe_seconds(state.timeframe))
+        return Price(value, age_s, _step_s(state))
+
+
+def _step_s(state: BotState) -> int:
+    """Return how long a candle of the bot's lasts; one of its own making must not stop an exit."""
+    return TIMEFRAMES.get(state.timeframe, LONGEST_STEP_S)
 
 
 def _told_by(steps: Iterable[Decimal | None]) -> MarketRules:

@@ -8,6 +8,7 @@ why an entry that is gone was cancelled.
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import anyio
@@ -29,6 +30,8 @@ INTERVAL_S: Final = 5.0  # the bot's own loop
 CANCELS_KEPT: Final = 1000
 CLOSED_EVERY_S: Final = 60.0
 RECENT_TRADES: Final = 100
+SHORTEST_PAUSE_S: Final = 0.5  # whatever a flood of events says
+CANCEL_ACTS: Final = timedelta(minutes=1)
 ORIGIN: Final = Origin("gateway", "follow")
 _log = logs.get(__name__)
 
@@ -47,7 +50,7 @@ class Follower:
     bot_name: str
     events: BotEvents | None = None
     _closed_due: float = 0.0
-    _missed: set[str] = field(default_factory=set)
+    _missed: dict[str, float] = field(default_factory=dict)
     _cancelled: dict[str, str] = field(default_factory=dict)
     _woken: anyio.Event = field(default_factory=anyio.Event)
 
@@ -62,8 +65,9 @@ class Follower:
                 await self._woken.wait()
                 group.cancel_scope.cancel()
 
+            await self.clock.sleep(SHORTEST_PAUSE_S)
             group.start_soon(woken)
-            await self.clock.sleep(INTERVAL_S)
+            await self.clock.sleep(INTERVAL_S - SHORTEST_PAUSE_S)
             group.cancel_scope.cancel()
         self._woken = anyio.Event()
 
@@ -122,13 +126,16 @@ class Follower:
             BotUnavailable: the bot does not answer; nothing was concluded.
             Superseded: somebody else wrote it down.
         """
-        if protocol.due(record.state) is not Due.FOLLOW or record.trade_id is None:
+        if protocol.due(record.state) is not Due.FOLLOW or record.bot != self.bot_name:
+            return record
+        if record.trade_id is None:
             return record
         trade = (known or {}).get(record.trade_id) or await self.bot.trade(record.trade_id)
         order = None if trade is None else marks.same_order(record, trade)
         if trade is None or order is None:
             gone = await self._gone(record, trade)
             return await self.ledger.move(record, [gone], ORIGIN) if gone else record
+        self._missed.pop(record.order_id, None)
         event = protocol.seen(order, record.filled_amount)
         if event is None:
             return record
@@ -141,23 +148,19 @@ class Follower:
         It deletes an entry that was cancelled unfilled, trade and all, and only its event told
         why. From a trade that stays it hides an order that was cancelled unfilled.
         """
-        if record.code == "cancel_asked":  # by us, and the answer was lost
-            return Move(Event.CANCEL, record.code)
+        if record.code == "cancel_asked" and self.clock.now() - record.updated_at < CANCEL_ACTS:
+            return Move(Event.CANCEL, record.code)  # by us, and the answer was lost
         if (reason := self._cancelled.get(record.tag)) is not None:  # kept: the store may fail now
             return Move(Event.CANCEL, reason)
         if trade is not None and trade.tag == await self._tag_of_trade(record):
             return Move(Event.CANCEL, "cancelled_at_bot")
-        if self.events is not None and self.events.connected and self._is_news(record):
-            return None  # the event that tells why may come a moment after the deletion
-        return Move(Event.VANISH)  # ids of deleted trades are given out again
-
-    def _is_news(self, record: OrderRecord) -> bool:
-        """Tell whether this is the first look that misses the order."""
-        if record.order_id in self._missed:
-            self._missed.discard(record.order_id)
-            return False
-        self._missed.add(record.order_id)
-        return True
+        # The event that tells why may come a moment after the deletion, and a bot that is being
+        # set up may show another's books for a moment. Ids of deleted trades are given out again.
+        now = self.clock.monotonic()
+        if now - self._missed.setdefault(record.order_id, now) < INTERVAL_S:
+            return None
+        self._missed.pop(record.order_id, None)
+        return Move(Event.VANISH)
 
     async def _tag_of_trade(self, record: OrderRecord) -> str | None:
         if record.side == "buy":

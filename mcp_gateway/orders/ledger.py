@@ -147,17 +147,6 @@ class Ledger:
             return ()
         return await self._records(_oldest_first(select(orders).where(orders.c.tag.in_(tags))))
 
-    async def claimed(self, bot: str, pair: str, bot_order_ids: Collection[str]) -> frozenset[str]:
-        """Return those of the bot's orders that stand for a request already."""
-        if not bot_order_ids:
-            return frozenset()
-        query = select(orders.c.bot_order_id).where(
-            orders.c.bot == bot, orders.c.pair == pair, orders.c.bot_order_id.in_(bot_order_ids)
-        )
-        return await self._store.read(
-            lambda connection: frozenset(connection.execute(query).scalars().all())
-        )
-
     async def stakes(self, bot: str, pair: str) -> tuple[OrderRecord, ...]:
         """Return the last entries in a pair that the bot took; newest first."""
         query = select(orders).where(

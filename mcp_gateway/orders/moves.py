@@ -6,7 +6,6 @@ from typing import Any
 
 from mcp_gateway.domain.answers import Answer, NotSent, Refused, Unanswered
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State, canonical
-from mcp_gateway.freqtrade.orders import quote_for
 from mcp_gateway.orders import answers, marks, protocol, risk
 from mcp_gateway.orders.protocol import Event
 from mcp_gateway.orders.risk import Facts
@@ -43,15 +42,13 @@ def sending(record: OrderRecord, facts: Facts, verdict: risk.Verdict) -> list[Mo
     """Return the moves of an order that passed: what it sets aside, and what it is sent with."""
     started = None if facts.bot_started_at is None else facts.bot_started_at.isoformat()
     if record.side == "buy":
-        price = record.price or (facts.price.value if facts.price else None)
-        if price is None or verdict.cost is None or verdict.fee is None:
+        if verdict.stake is None or verdict.reserved is None:
             raise AssertionError("an entry passed its checks without a price")
-        quote = quote_for(record.amount, price, facts.market.lot_step)
-        cost = verdict.cost + verdict.fee
-        detail = Noted(started).detail() | {"quote_sent": canonical(quote)}
+        detail = Noted(started).detail() | {"quote_sent": canonical(verdict.stake)}
+        aside = {"quote": canonical(verdict.reserved)}
         return [
-            Move(Event.RESERVE, None, {"quote": canonical(cost)}, {"reserved_quote": cost}),
-            Move(Event.SEND, None, detail, {"quote_sent": quote}),
+            Move(Event.RESERVE, None, aside, {"reserved_quote": verdict.reserved}),
+            Move(Event.SEND, None, detail, {"quote_sent": verdict.stake}),
         ]
     if facts.held is None:
         raise AssertionError("an exit passed its checks with nothing held")

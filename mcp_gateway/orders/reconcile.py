@@ -51,7 +51,7 @@ class Reconciler:
     _search: Search = field(init=False)
 
     def __post_init__(self) -> None:
-        self._search = Search(self.ledger, self.bot)
+        self._search = Search(self.bot)
 
     async def run(self) -> None:
         """Work until cancelled; a bot or a store that is down is asked again."""
@@ -96,17 +96,17 @@ class Reconciler:
             BotUnavailable: the bot does not answer; nothing was concluded.
             Superseded: somebody else settled it.
         """
-        if protocol.due(record.state) is not Due.LOOK:
+        if protocol.due(record.state) is not Due.LOOK or record.bot != self.bot_name:
             return record
         noted = Noted.of(await self.ledger.history(record.order_id))
         try:
             return await self._looked_for(record, noted)
         except TradeGone:
             return await self._settled(record, Move(Event.GIVE_UP, "trade_gone"))
-        except BotError:
-            watch = self._watches.get(record.order_id)
-            if watch is not None:
-                self._watches[record.order_id] = unanswered(watch)
+        except BotError as error:
+            now, closed = self.clock.monotonic(), error.code == "bot_unreachable"
+            watch = self._watches.get(record.order_id, Watch(now))
+            self._watches[record.order_id] = unanswered(watch, now, closed=closed)
             raise
 
     async def _looked_for(self, record: OrderRecord, noted: Noted) -> OrderRecord:
@@ -117,7 +117,9 @@ class Reconciler:
         if execution is not None:
             return await self._found(record, execution)
         asked = self.clock.monotonic()
-        restarted = _restarted(await self.bot.health(), noted, since_s=asked - watch.since)
+        restarted = watch.was_down and _restarted(
+            await self.bot.health(), noted, since_s=asked - watch.since
+        )
         look = Look(began, self.clock.monotonic())
         watch, counts = missed(watch, look, restarted=restarted, patience=self.patience)
         self._watches[record.order_id] = watch
@@ -132,8 +134,8 @@ class Reconciler:
     async def _found(self, record: OrderRecord, execution: marks.Execution) -> OrderRecord:
         try:
             placed = await self.ledger.move(record, moves.confirmed(record, execution), ORIGIN)
-        except OrderClaimed:  # by another gateway, this moment: the next look knows it
-            return record
+        except OrderClaimed:  # an exchange that counts its orders anew, or a person's sell
+            return await self._settled(record, Move(Event.GIVE_UP, "mark_claimed"))
         self._watches.pop(record.order_id, None)
         return placed
 
@@ -164,7 +166,7 @@ class Reconciler:
 
 
 def _restarted(health: BotHealth, noted: Noted, *, since_s: float) -> bool:
-    """Tell whether the bot was started since the order became unknown.
+    """Tell whether the bot, which was away, was started since the order became unknown.
 
     It is another run than the one noted before the order was sent, and younger than the watch:
     a run that began between that note and the order may have the order, and be at work on it.

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from mcp_gateway.domain.market import NOTHING_KNOWN, MarketRules
 from mcp_gateway.domain.orders import Check, OrderRecord, OrderRequest, State, canonical
 from mcp_gateway.domain.positions import Balance, BotState, Mode, Trade
+from mcp_gateway.freqtrade.orders import quote_for
 
 LARGEST_NOTIONAL: Final = Decimal(1000)  # quote units for one order
 LARGEST_SHARE: Final = Decimal("0.2")  # of the wallet, for quotes worth more than a dollar
@@ -99,11 +100,22 @@ NOTHING_STANDS: Final = Standing()
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Every check, and the estimates they were made with (quote units)."""
+    """Every check, and the estimates they were made with (quote units).
+
+    ``stake`` is what an entry would be sent with, None for an exit or without a price.
+    """
 
     checks: tuple[Check, ...]
     cost: Decimal | None
     fee: Decimal | None
+    stake: Decimal | None
+
+    @property
+    def reserved(self) -> Decimal | None:
+        """What an entry may cost at most: its stake, and the fee on it."""
+        if self.stake is None or self.fee is None or not self.cost:
+            return None
+        return self.stake + self.stake * self.fee / self.cost
 
     @property
     def failed(self) -> tuple[Check, ...]:
@@ -115,20 +127,29 @@ def judge(order: OrderRequest, facts: Facts, standing: Standing) -> Verdict:
     """Evaluate every rule that binds this order."""
     price = order.price or (facts.price.value if facts.price else None)
     cost = None if price is None else order.amount * price
-    fee = None if cost is None else cost * (facts.fee_rate or ASSUMED_FEE_RATE)
+    rate = facts.fee_rate or ASSUMED_FEE_RATE
+    stake = None
     if order.side == "sell":
         rules = _exit_rules(order, facts)
     else:
-        rules = _entry_rules(order, facts, standing, _Estimate(cost, fee))
-    return Verdict((*_bot_rules(order, facts), *rules), cost, fee)
+        # What is sent, and may all be spent: a little more than the amount costs.
+        if price is not None:
+            stake = quote_for(order.amount, price, facts.market.lot_step)
+        rules = _entry_rules(order, facts, standing, _Spent.of(stake, rate))
+    checks = (*_bot_rules(order, facts), *rules)
+    return Verdict(checks, cost, None if cost is None else cost * rate, stake)
 
 
 @dataclass(frozen=True, slots=True)
-class _Estimate:
-    """Cost and fee in quote; None where there is no price."""
+class _Spent:
+    """What an entry may spend, in quote: its stake, and its stake and fee; None without a price."""
 
-    cost: Decimal | None
-    fee: Decimal | None
+    stake: Decimal | None
+    total: Decimal | None
+
+    @classmethod
+    def of(cls, stake: Decimal | None, rate: Decimal) -> "_Spent":
+        return cls(stake, None if stake is None else stake * (1 + rate))
 
 
 def largest_notional(balance: Balance | None) -> Decimal:
@@ -160,7 +181,7 @@ def _bot_rules(order: OrderRequest, facts: Facts) -> Iterator[Check]:
 
 
 def _entry_rules(
-    order: OrderRequest, facts: Facts, standing: Standing, estimate: _Estimate
+    order: OrderRequest, facts: Facts, standing: Standing, spent: _Spent
 ) -> Iterator[Check]:
     yield _check(
         "entries_disabled", facts.bot.entries_enabled,
@@ -175,8 +196,8 @@ def _entry_rules(
         "No earlier order of the agent in this pair may wait for the operator.",
     )  # fmt: skip
     yield _price_rule(facts.price)
-    yield from _size_rules(order, facts, estimate.cost)
-    yield from _money_rules(facts, standing, estimate)
+    yield from _size_rules(order, facts, spent.stake)
+    yield from _money_rules(facts, standing, spent)
     taken, slots = len(facts.open_trades) + standing.entries, facts.bot.max_open_positions
     yield _check(
         "no_free_slot", slots is None or taken < slots,
@@ -189,7 +210,7 @@ def _entry_rules(
     )  # fmt: skip
 
 
-def _size_rules(order: OrderRequest, facts: Facts, cost: Decimal | None) -> Iterator[Check]:
+def _size_rules(order: OrderRequest, facts: Facts, stake: Decimal | None) -> Iterator[Check]:
     """Refuse what the bot would buy more or less of than was asked for."""
     step, smallest = facts.market.lot_step, _smallest_stake(order, facts)
     yield _check(
@@ -203,9 +224,9 @@ def _size_rules(order: OrderRequest, facts: Facts, cost: Decimal | None) -> Iter
     )  # fmt: skip
     yield _check(
         "stake_below_minimum",
-        smallest is None or (cost is not None and cost >= smallest),
-        "Amount times price must reach the smallest stake, below which the bot would buy more.",
-        limit=_money(smallest), value=_money(cost),
+        smallest is None or (stake is not None and stake >= smallest),
+        "The stake must reach the smallest one that the bot buys as it is.",
+        limit=_money(smallest), value=_money(stake),
     )  # fmt: skip
 
 
@@ -217,19 +238,17 @@ def _smallest_stake(order: OrderRequest, facts: Facts) -> Decimal | None:
     return min((s for s in (told, facts.taken_stake) if s is not None), default=None)
 
 
-def _money_rules(facts: Facts, standing: Standing, estimate: _Estimate) -> Iterator[Check]:
-    cost, fee = estimate.cost, estimate.fee
+def _money_rules(facts: Facts, standing: Standing, spent: _Spent) -> Iterator[Check]:
     ceiling = largest_notional(facts.balance)
     yield _check(
-        "notional_too_large", cost is not None and cost <= ceiling,
-        "Amount times price must not exceed the largest notional of one order.",
-        limit=_money(ceiling), value=_money(cost),
+        "notional_too_large", spent.stake is not None and spent.stake <= ceiling,
+        "The stake must not exceed the largest notional of one order.",
+        limit=_money(ceiling), value=_money(spent.stake),
     )  # fmt: skip
-    needed = None if cost is None or fee is None else cost + fee
     free = None if facts.balance is None else facts.balance.free - standing.quote
     yield _check(
-        "balance_too_small", needed is not None and free is not None and needed <= free,
-        "The free balance must cover cost and fee.", limit=_money(free), value=_money(needed),
+        "balance_too_small", spent.total is not None and free is not None and spent.total <= free,
+        "The free balance must cover cost and fee.", limit=_money(free), value=_money(spent.total),
     )  # fmt: skip
 
 

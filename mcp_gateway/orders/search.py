@@ -7,7 +7,6 @@ from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import marks
 from mcp_gateway.orders.bot_books import every_trade
-from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.moves import Noted
 
 RECENT_TRADES: Final = 100
@@ -21,11 +20,9 @@ class TradeGone(Exception):
 class Search:
     """Finds what the bot made of an order of ours, by its mark.
 
-    Every method raises BotUnavailable or BotRejected when the bot does not answer, and
-    StoreUnavailable when the ledger does not.
+    Every method raises BotUnavailable or BotRejected when the bot does not answer.
     """
 
-    ledger: Ledger
     bot: FreqtradeClient
 
     async def look(self, record: OrderRecord, noted: Noted) -> marks.Execution | None:
@@ -56,8 +53,4 @@ class Search:
         if trade is None or trade.tag != noted.trade_tag:
             raise TradeGone
         sold = marks.find_exits(trade, frozenset(noted.sells_before))
-        if not sold:
-            return None
-        ids = [one.bot_order_id for one in sold]
-        theirs = await self.ledger.claimed(record.bot, record.pair, ids)
-        return next((one for one in sold if one.bot_order_id not in theirs), None)
+        return sold[0] if sold else None

@@ -70,7 +70,7 @@ class OrderService:
         self._bot_name = bot_name
         self._mode = mode
         # Entries one after the other, for the bot checks its slots before it takes its lock.
-        # Exits have locks of their own, one for each pair: nothing else must hold them up.
+        # Exits have locks of their own: nothing else must hold them up.
         self._entry_turn = anyio.Lock()
         self._exit_turns: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._running: dict[str, anyio.Event] = {}
@@ -153,7 +153,7 @@ class OrderService:
 
     async def _cancel(self, record: OrderRecord, origin: Origin) -> OrderRecord:
         # An exit of the same trade, on its way just now, would be taken back with it.
-        async with self._exit_turn(record.pair):
+        async with self._exit_turn(record):
             for _ in range(CANCEL_TRIES):
                 with suppress(Superseded):  # filled meanwhile, or cancelled by another; look anew
                     return await self._cancellation.run(await self._latest(record), origin)
@@ -211,10 +211,12 @@ class OrderService:
     def _turn(self, record: OrderRecord) -> anyio.Lock:
         if record.side == "buy":
             return self._entry_turn
-        return self._exit_turn(record.pair)
+        return self._exit_turn(record)
 
-    def _exit_turn(self, pair: str) -> anyio.Lock:
-        return self._exit_turns.setdefault(pair, anyio.Lock())
+    def _exit_turn(self, record: OrderRecord) -> anyio.Lock:
+        # Nobody else's sells hold up an agent's own: they are of other trades.
+        key = f"{record.issuer}\n{record.agent}\n{record.pair}"
+        return self._exit_turns.setdefault(key, anyio.Lock())
 
     async def _in_turn(
         self, record: OrderRecord, order: OrderRequest, seen: int, origin: Origin

@@ -12,7 +12,7 @@ from typing import Final
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Refused, Unanswered
-from mcp_gateway.domain.orders import OrderRecord, OrderRequest
+from mcp_gateway.domain.orders import OrderRecord, OrderRequest, State
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import BotError, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
@@ -30,6 +30,8 @@ from mcp_gateway.telemetry import logs
 Heard = tuple[Answer, marks.Execution | None]
 # What the bot says of an order when it was carried out a moment ago.
 DOUBTFUL_REFUSALS: Final = frozenset({"position_exists", "no_free_slot", "trade_not_open"})
+# A process that was paused behind `sent` may have been taken for dead meanwhile.
+LATEST_SEND_S: Final = 15.0
 Ask = Callable[[], Awaitable[Heard]]
 _log = logs.get(__name__)
 
@@ -53,7 +55,7 @@ class Submission:
     @property
     def search(self) -> Search:
         """Where lost orders are looked for."""
-        return Search(self.ledger, self.bot)
+        return Search(self.bot)
 
     @contextlib.contextmanager
     def carrying(self, order_id: str) -> Iterator[None]:
@@ -117,9 +119,12 @@ class Submission:
     def _entry(self, record: OrderRecord) -> Ask:
         if record.quote_sent is None:
             raise AssertionError("an entry was sent without its quote")
+        latest = self.clock.monotonic() + LATEST_SEND_S
         entry = Entry(record.pair, record.quote_sent, record.order_type, record.price, record.tag)
 
         async def ask() -> Heard:
+            if self.clock.monotonic() > latest:
+                return NotSent("too_late"), None
             answer = await self.bot.enter(entry)
             if isinstance(answer, Accepted) and answer.trade is not None:
                 return answer, marks.find_entry((answer.trade,), record.tag)
@@ -132,12 +137,15 @@ class Submission:
         if held is None:
             raise AssertionError("an exit was sent with nothing held")
         amount = None if risk.is_full_exit(record.amount, held) else record.amount
+        latest = self.clock.monotonic() + LATEST_SEND_S
         leave = Exit(held.trade_id, amount, record.order_type, record.price)
         noted = Noted(None, tuple(marks.exit_marks(held)), held.tag)
 
         async def ask() -> Heard:
             if (trouble := await self._moved_on(held)) is not None:
                 return trouble, None
+            if self.clock.monotonic() > latest:
+                return NotSent("too_late"), None
             return await self._doubted(await self.bot.exit(leave), record, noted)
 
         return ask
@@ -210,6 +218,9 @@ class Submission:
     ) -> OrderRecord:
         """Record what the bot's answer proves, where it is news."""
         event = protocol.heard(answer, found=execution is not None)
+        if execution is not None and record.state is State.REJECTED:
+            late = Move(Event.CONTRADICT, "executed_late", changes={"message": None})
+            return await self.ledger.move(record, [late], origin)
         if not protocol.says_something(record.state, event):
             return record
         if execution is not None:

@@ -141,8 +141,17 @@ orders = Table(
     ),
     _one_in_flight("orders_one_entry_in_flight", "bot", kind="entry"),
     _one_in_flight("orders_one_exit_in_flight", "bot", "trade_id", kind="exit"),
-    # One order at the bot stands for one request; exchanges count their ids anew for each pair.
-    Index("orders_one_bot_order", "bot", "pair", "bot_order_id", unique=True),
+    # One sell at the bot stands for one request; exchanges count their ids anew for each pair.
+    # Entries carry a mark of their own.
+    Index(
+        "orders_one_bot_sell",
+        "bot",
+        "pair",
+        "bot_order_id",
+        unique=True,
+        sqlite_where=text("kind = 'exit'"),
+        postgresql_where=text("kind = 'exit'"),
+    ),
     Index("orders_by_state", "bot", "state"),
     Index("orders_by_agent", "agent", "pair"),
     Index("orders_by_age", "created_at"),

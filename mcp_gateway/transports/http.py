@@ -202,9 +202,8 @@ def serve(
 
 async def _until_stopped(server: Server, listening: socket.socket, app: Lifespan) -> None:
     await server.serve(sockets=[listening])
-    # All is drained and closed. What a library left behind may refuse to be cancelled (a
-    # SQLite connection whose opening was cancelled does, measured), and the event loop would
-    # wait for it for ever.
+    # All is drained and closed. What a library left behind may refuse to be cancelled, and the
+    # event loop would wait for it for ever.
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
     left = asyncio.all_tasks() - {asyncio.current_task()}

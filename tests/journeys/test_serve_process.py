@@ -97,7 +97,7 @@ async def test_sigterm_lets_an_order_on_its_way_arrive(tmp_path: Path, caller_wa
     assert [step["state"] for step in shown["history"]] == STATES
 
 
-STATES = ["received", "reserved", "sent", "placed"]
+STATES = ["received", "reserved", "sent", "placed", "filled"]
 
 
 async def test_an_order_survives_the_gateway_that_sent_it(tmp_path: Path) -> None:
@@ -122,6 +122,7 @@ async def test_an_order_survives_the_gateway_that_sent_it(tmp_path: Path) -> Non
     )
     assert [row["event"] for row in rows] == [
         "order.received", "order.reserved", "order.sent", "order.unknown", "order.placed",
+        "order.filled",
     ]  # fmt: skip
 
 

@@ -109,6 +109,7 @@ async def test_sigterm_lets_an_order_on_its_way_arrive(tmp_path: Path) -> None:
         "reserved",
         "sent",
         "placed",
+        "filled",
     ]
     assert shown["tag"] == bot.bot.posts[0]["entry_tag"]
 
@@ -124,7 +125,7 @@ async def test_the_end_of_stdin_ends_the_server_and_keeps_the_order(tmp_path: Pa
             bot.bot.release.set()
             assert await pipe.wait() == 0
     shown = await order_shown(tmp_path / "data", request_id)
-    assert shown["state"] == State.PLACED
+    assert shown["state"] == State.FILLED
 
 
 async def test_a_signal_after_the_end_of_stdin_cuts_no_order_off(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ async def test_a_signal_after_the_end_of_stdin_cuts_no_order_off(tmp_path: Path)
             assert await pipe.wait() == 0
         assert len(bot.bot.posts) == 1
     shown = await order_shown(tmp_path / "data", request_id)
-    assert shown["state"] == State.PLACED
+    assert shown["state"] == State.FILLED
 
 
 async def test_the_operator_s_commands_reach_a_running_server(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ async def test_the_operator_s_commands_reach_a_running_server(tmp_path: Path) ->
             placed = await pipe.call("create_order", **ORDER, request_id=request_id)
             assert placed["outcome"] == "placed"
             [listed] = await told(tmp_path, env, "orders", "list", "--json")
-            assert (listed["request_id"], listed["state"]) == (request_id, State.PLACED)
+            assert (listed["request_id"], listed["state"]) == (request_id, State.FILLED)
             issued = await anyio.to_thread.run_sync(
                 lambda: run("token", "--subject", "signal-agent", folder=tmp_path, env=env)
             )

@@ -1,8 +1,8 @@
 """The whole order floor over a real SQLite store and a bot at the wire, in virtual time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,8 +19,9 @@ from mcp_gateway.orders.detached import detached
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.follow import Follower
 from mcp_gateway.orders.ledger import Ledger
-from mcp_gateway.orders.reconcile import Reconciler
+from mcp_gateway.orders.reconcile import ORIGIN, Reconciler
 from mcp_gateway.orders.service import OrderService
+from mcp_gateway.orders.steps import audit_event
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.sql import Store
@@ -30,7 +31,7 @@ from tests.support.tradingbot import TradingBot
 
 BOT = "freqtrade"  # as a gateway calls its bot where nobody names it
 PAIR = "BTC/USDT"
-PATIENCE = Patience(quiet_s=60.0, cycle_s=6.0)
+PATIENCE = Patience(quiet_s=60.0, cycle_s=6.0, gap_s=60.0)  # tests look seldom
 
 
 @dataclass
@@ -121,6 +122,29 @@ async def stored(desk: Desk, wanted: OrderRequest, subject: str = "agent-a") -> 
     if record is None:
         raise AssertionError("the ledger has no such order")
     return record
+
+
+async def lost(desk: Desk, fault: str = "lose", **changes: Any) -> OrderRequest:
+    """Send an order whose answer is lost, by one of the bot's faults."""
+    desk.bot.faults.append(fault)
+    wanted = order(**changes)
+    if (error := await refused(desk, wanted)).code != "outcome_unknown":
+        raise AssertionError(f"not lost: {error.public()}")
+    return wanted
+
+
+async def claim_for_another(desk: Desk, bought: OrderRequest, bot_order_id: str) -> None:
+    """Let a sell of what was bought stand for another request already."""
+    other = replace(
+        await stored(desk, bought), order_id="other", request_id=uuid4(), tag="gw:other",
+        side="sell", bot_order_id=bot_order_id,
+    )  # fmt: skip
+    await desk.ledger.receive(other, audit_event(other, ORIGIN))
+
+
+async def nothing_claimed(bot: str, pair: str, bot_order_ids: Collection[str]) -> frozenset[str]:
+    """Return what the ledger says of claims a moment before another gateway writes one."""
+    return frozenset()
 
 
 async def rested(desk: Desk, subject: str = "agent-a", **changes: Any) -> OrderRequest:

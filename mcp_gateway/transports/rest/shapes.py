@@ -113,11 +113,13 @@ class Order(Shape):
 
 
 class Step(Shape):
-    """One step of an order's life."""
+    """One step of an order's life; where it tells a fill, how much of the base and at what."""
 
     state: str
     at: str
     code: str | None
+    filled_amount: float | None = None
+    average_price: float | None = None
 
 
 class OrderState(Order):

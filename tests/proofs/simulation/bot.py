@@ -63,6 +63,8 @@ class SimulatedBot:
         self._scheduler = scheduler
         self.run = 1
         self.started = 0.0
+        self.reloads = 0
+        self.down_until = 0.0
         self.frozen_until = 0.0
         self.effects: list[Effect] = []
         self.trades: dict[int, Trade] = {}
@@ -72,10 +74,16 @@ class SimulatedBot:
         self.most_open = 0
         self.pending = 0
 
-    def restart(self) -> None:
-        """Come up anew: what was being worked on is gone."""
+    def restart(self, down_s: float = 0.0) -> None:
+        """Come up anew after a while: what was being worked on is gone."""
+        self.down_until = self._clock.elapsed + down_s
         self.run += 1
-        self.started = self._clock.elapsed + self.run / 1000  # no two runs begin alike
+        self.reload()
+
+    def reload(self) -> None:
+        """Begin a new run within the same process, which works on at what it was asked."""
+        self.reloads += 1
+        self.started = self._clock.elapsed + self.reloads / 1000  # no two begin alike
 
     def now(self) -> datetime:
         """What the bot's own clock says: it knows nothing of ours."""
@@ -115,11 +123,15 @@ class SimulatedBot:
 
     async def _read(self) -> None:
         await step()
-        if self._clock.elapsed < self.frozen_until or self._tape.choose("read", 2):
+        if self._clock.elapsed < self.down_until:
             raise BotUnavailable("down", code="bot_unreachable")
+        if self._clock.elapsed < self.frozen_until or self._tape.choose("read", 2):
+            raise BotUnavailable("slow", code="bot_timeout")
 
     async def _order(self, act: Act) -> Answer:
         await step()
+        if self._clock.elapsed < self.down_until:
+            return NotSent("bot_unreachable")
         if self._clock.elapsed < self.frozen_until:
             return Unanswered("bot_timeout")
         way = self._tape.choose("order", WAYS)

@@ -79,11 +79,6 @@ class SimulatedLedger:
         await self._read()
         return tuple(record for record in self.orders.values() if record.tag in tags)
 
-    async def claimed(self, bot: str, pair: str, bot_order_ids: Collection[str]) -> frozenset[str]:
-        await self._read()
-        taken = {o.bot_order_id for o in self.orders.values() if (o.bot, o.pair) == (bot, pair)}
-        return frozenset(one for one in bot_order_ids if one in taken)
-
     async def history(self, order_id: str) -> tuple[HistoryEntry, ...]:
         await self._read()
         return tuple(
@@ -120,7 +115,7 @@ class SimulatedLedger:
         moved = steps[-1].record
         if moved.state in protocol.IN_FLIGHT and self._place_taken(moved):
             raise PlaceTaken(record.order_id)
-        if moved.bot_order_id is not None and self._claimed_by_another(moved):
+        if moved.side == "sell" and moved.bot_order_id and self._claimed_by_another(moved):
             raise OrderClaimed(record.order_id)
         self._write(steps)
 

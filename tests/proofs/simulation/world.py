@@ -25,7 +25,8 @@ from tests.proofs.simulation.ledger import Seat, SimulatedLedger
 from tests.proofs.simulation.tape import Tape
 
 BOT: Final = "bot"
-PATIENCE: Final = Patience(quiet_s=300.0, cycle_s=6.0)
+PATIENCE: Final = Patience(quiet_s=300.0, cycle_s=6.0, gap_s=10.0)
+DOWN_S: Final = 15.0
 LOOK_S: Final = 7.0
 ASK_AGAIN_S: Final = 25.0
 ROUND_S: Final = 20.0
@@ -128,8 +129,11 @@ class World:
             self._advance(ROUND_S)
             if self._over():
                 break
-            if self.tape.choose("bot", 3) == 1:
-                self.bot.restart()
+            match self.tape.choose("bot", 3):
+                case 1:
+                    self.bot.restart(DOWN_S)
+                case 2:
+                    self.bot.reload()
             jump = self.tape.choose("clock", 3)
             self.clock.wall_ahead += (0, 3600, -3600)[jump]
         self.tape.healed = True

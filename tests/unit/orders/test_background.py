@@ -65,7 +65,9 @@ async def test_one_bad_order_does_not_hold_up_the_others(
 
 
 @pytest.mark.parametrize(
-    "failure", [BotUnavailable("It is down."), StoreUnavailable("It is down.")], ids=type
+    "failure",
+    [BotUnavailable("It is down."), StoreUnavailable("It is down.")],
+    ids=["bot", "store"],
 )
 async def test_what_is_down_for_one_order_is_not_asked_for_the_next(failure: GatewayError) -> None:
     """A bot that is down is not asked once for each order: the round ends."""

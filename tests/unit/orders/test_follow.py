@@ -40,8 +40,14 @@ async def test_every_fill_is_appended(desk: Desk) -> None:
     assert record.average_price == 90
     told = await desk.orders.get(admission(), wanted.request_id)
     assert (told["status"], told["filled_amount"]) == ("filled", 1.0)
-    assert [step["state"] for step in told["history"]][-4:] == [
-        "placed", "partially_filled", "partially_filled", "filled",
+    steps = [
+        (step["state"], step.get("filled_amount"), step.get("average_price"))
+        for step in told["history"]
+    ]
+    assert steps == [
+        ("received", None, None), ("reserved", None, None), ("sent", None, None),
+        ("placed", 0.0, None), ("partially_filled", 0.25, 90.0), ("partially_filled", 0.5, 90.0),
+        ("filled", 1.0, 90.0),
     ]  # fmt: skip
     replay = await desk.orders.create(admission(), wanted)
     assert replay.answer["status"] == "submitted"

@@ -4,16 +4,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import orjson
 import pytest
 
 from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Refused, Unanswered
 from mcp_gateway.domain.market import MarketRules
-from mcp_gateway.domain.orders import Check, OrderRecord, Side, State
+from mcp_gateway.domain.orders import Check, HistoryEntry, OrderRecord, Side, State
 from mcp_gateway.domain.positions import BotState, Trade, TradeOrder
 from mcp_gateway.orders import moves, protocol
 from mcp_gateway.orders.marks import Execution
+from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.protocol import Event
 from mcp_gateway.orders.risk import Facts, Price, Verdict
+from mcp_gateway.orders.steps import Move
 from tests.support.clock import START
 from tests.support.desk import order
 
@@ -60,22 +63,48 @@ def record(side: Side = "buy", state: State = State.SENT, price: str | None = No
 def test_an_entry_sets_aside_its_cost_and_is_sent_with_its_quote(
     price: str | None, quote: Decimal
 ) -> None:
-    """Cost and fee are reserved; what is sent buys whole steps at the order's price."""
+    """Cost and fee are reserved; what is sent buys whole steps at the order's price.
+
+    The history tells both numbers, as text, beside what was noted of the bot.
+    """
     reserve, send = moves.sending(record(price=price), FACTS, PASSED)
     assert (reserve.event, send.event) == (Event.RESERVE, Event.SEND)
     assert dict(reserve.changes) == {"reserved_quote": Decimal("100.1")}
+    assert dict(reserve.detail) == {"quote": "100.1"}
     assert dict(send.changes) == {"quote_sent": quote}
-    assert dict(send.detail) == {"bot_started_at": STARTED.isoformat()}
+    assert dict(send.detail) == {
+        "bot_started_at": STARTED.isoformat(), "sells_before": [], "trade_tag": None,
+        "quote_sent": str(quote),
+    }  # fmt: skip
 
 
 def test_an_exit_notes_what_its_trade_was_before() -> None:
     """It has no mark of its own: what was there already is none of it (freqtrade)."""
     reserve, send = moves.sending(record("sell"), FACTS, PASSED)
-    assert (reserve.event, dict(reserve.changes)) == (Event.RESERVE, {})
+    assert reserve == Move(Event.RESERVE)
     assert dict(send.changes) == {"trade_id": 7}
     assert dict(send.detail) == {
         "bot_started_at": STARTED.isoformat(), "sells_before": ["b7"], "trade_tag": "gw:entry",
+        "trade_id": 7,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_what_was_noted_is_read_back_from_the_history(side: Side) -> None:
+    """The step that sent it tells it, though other steps came before and behind."""
+    _, send = moves.sending(record(side), FACTS, PASSED)
+    kept = orjson.loads(orjson.dumps(dict(send.detail)))
+    states = {State.RESERVED: {"bot_started_at": "no"}, State.SENT: kept, State.UNKNOWN: {}}
+    steps = [HistoryEntry(state, START, None, told) for state, told in states.items()]
+    exits = (("b7",), "gw:entry") if side == "sell" else ((), None)
+    assert Noted.of(steps) == Noted(STARTED.isoformat(), *exits)
+
+
+def test_where_nothing_was_noted_nothing_is_read() -> None:
+    """An order that never left, and one whose bot did not tell when it was started."""
+    assert Noted.of([HistoryEntry(State.RECEIVED, START, None, {})]) == Noted()
+    _, send = moves.sending(record(), replace(FACTS, bot_started_at=None), PASSED)
+    assert Noted.of([HistoryEntry(State.SENT, START, None, dict(send.detail))]) == Noted()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +179,11 @@ def test_what_is_filled_already_is_filled_in_the_same_breath(
     receipt = changes["answer"]
     assert (receipt["status"], receipt["outcome"]) == (status, "placed")
     assert receipt["filled_amount"] == float(filled)
+    told = {
+        "trade_id": 7, "bot_order_id": "b8", "actual_amount": "1", "filled_amount": filled,
+        "average_price": "100", "fee": "0.1",
+    }  # fmt: skip
+    assert [dict(move.detail) for move in made] == [told] * len(events)
 
 
 def test_an_order_of_nothing_is_not_filled() -> None:

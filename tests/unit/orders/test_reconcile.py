@@ -1,8 +1,6 @@
 """Looking for orders whose answer was lost: presence is proof, absence seldom."""
 
-from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import anyio
 import pytest
@@ -11,22 +9,24 @@ from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.orders import marks
-from mcp_gateway.orders.reconcile import INTERVAL_S, ORIGIN
-from mcp_gateway.orders.steps import audit_event
+from mcp_gateway.orders.reconcile import INTERVAL_S
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
-from tests.support.desk import PATIENCE, Desk, admission, open_desk, order, refused, stored
+from tests.support.desk import (
+    PATIENCE,
+    Desk,
+    admission,
+    claim_for_another,
+    lost,
+    nothing_claimed,
+    open_desk,
+    order,
+    refused,
+    stored,
+)
 from tests.support.tradingbot import TradingBot
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
-
-
-async def lost(desk: Desk, fault: str = "lose", **changes: str) -> OrderRequest:
-    """Send an order whose answer is lost."""
-    desk.bot.faults.append(fault)
-    wanted = order(**changes)
-    assert (await refused(desk, wanted)).code == "outcome_unknown"
-    return wanted
 
 
 async def looked(desk: Desk, wanted: OrderRequest, *after_s: float) -> tuple[State, str | None]:
@@ -107,7 +107,7 @@ async def test_a_bot_whose_clock_is_ahead_is_not_taken_for_restarted(desk: Desk)
 
 
 async def test_a_look_that_failed_concludes_nothing(desk: Desk) -> None:
-    """Absence counts only on clean reads: what the bot did not tell is not missing."""
+    """What the bot did not tell is not missing, and the quiet time starts anew behind it."""
     wanted = await lost(desk)
     desk.bot.fails = 500
     for _ in range(3):
@@ -115,7 +115,32 @@ async def test_a_look_that_failed_concludes_nothing(desk: Desk) -> None:
             await looked(desk, wanted, 1000)
         assert caught.value.code == "bot_failed"
     desk.bot.fails = None
-    assert (await looked(desk, wanted, 0))[0] is State.UNKNOWN
+    unknown = (State.UNKNOWN, "connection_lost")
+    assert await looked(desk, wanted, 0, PATIENCE.cycle_s, PATIENCE.quiet_s - 7, 1) == unknown
+    assert (await looked(desk, wanted, PATIENCE.cycle_s))[0] is State.REJECTED
+
+
+async def test_the_time_of_a_frozen_bot_does_not_count(desk: Desk) -> None:
+    """It takes up what it was handed where it stopped, however long ago that was."""
+    wanted = await lost(desk, "late")
+    await looked(desk, wanted, 0, PATIENCE.quiet_s - 1)
+    desk.bot.fails = 500
+    with pytest.raises(GatewayError):
+        await looked(desk, wanted, PATIENCE.quiet_s)
+    desk.bot.fails = None
+    assert (await looked(desk, wanted, 0, PATIENCE.cycle_s))[0] is State.UNKNOWN
+    desk.bot.take_effect()
+    assert (await looked(desk, wanted, PATIENCE.cycle_s))[0] is State.FILLED
+
+
+async def test_a_bot_at_rest_that_fails_once_is_at_rest_still(desk: Desk) -> None:
+    """Its time-outs have passed: of what it was handed it can carry out nothing any more."""
+    wanted = await lost(desk)
+    await looked(desk, wanted, 0, PATIENCE.quiet_s)
+    desk.bot.fails = 500
+    with pytest.raises(GatewayError):
+        await looked(desk, wanted, 1)
+    desk.bot.fails = None
     assert (await looked(desk, wanted, PATIENCE.cycle_s))[0] is State.REJECTED
 
 
@@ -185,15 +210,26 @@ async def test_a_sell_that_stands_for_another_request_is_passed_over(
     await desk.orders.create(admission(), bought)
     wanted = await lost(desk, "late", side="sell", amount="0.5")
     desk.bot._exit({"tradeid": 1, "amount": 0.5})
-    other = replace(
-        await stored(desk, bought), order_id="other", request_id=uuid4(), tag="gw:other",
-        side="sell", bot_order_id="order-2",
-    )  # fmt: skip
-    await desk.ledger.receive(other, audit_event(other, ORIGIN))
+    await claim_for_another(desk, bought, "order-2")
     if late:
         desk.bot.take_effect()
     assert await looked(desk, wanted, 0, PATIENCE.quiet_s, PATIENCE.cycle_s) == ends
     assert (await stored(desk, wanted)).bot_order_id == found
+
+
+async def test_a_sell_that_another_takes_this_moment_is_left_to_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store says no behind the look: nothing is concluded, the next look knows it."""
+    bought = order(amount="2")
+    await desk.orders.create(admission(), bought)
+    wanted = await lost(desk, "lose_done", side="sell", amount="0.5")
+    await claim_for_another(desk, bought, "order-2")
+    with monkeypatch.context() as early:
+        early.setattr(desk.ledger, "claimed", nothing_claimed)
+        assert await looked(desk, wanted, 0) == (State.UNKNOWN, "connection_lost")
+    ends = await looked(desk, wanted, 0, PATIENCE.quiet_s, PATIENCE.cycle_s)
+    assert ends == (State.REJECTED, "not_executed")
 
 
 async def test_one_order_that_cannot_be_understood_holds_up_no_other(

@@ -8,11 +8,12 @@ from structlog.testing import capture_logs
 
 from mcp_gateway.audit.log import AuditLog
 from mcp_gateway.domain.orders import State
-from mcp_gateway.errors import GatewayError
+from mcp_gateway.errors import GatewayError, OutcomeUnknown
+from mcp_gateway.orders import answers
 from mcp_gateway.orders.records import VERBS, Records
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
-from tests.support.desk import BOT, PAIR, Desk, admission, open_desk, order
+from tests.support.desk import BOT, PAIR, Desk, admission, open_desk, order, refused
 from tests.support.review import executed_late, given_up, sold_and_forgotten
 from tests.support.tradingbot import TradingBot
 
@@ -42,6 +43,16 @@ def contradicted() -> float:
     return metrics.REGISTRY.get_sample_value("mcp_gateway_orders_contradicted_total") or 0.0
 
 
+def under_review() -> float | None:
+    """Return how many orders the gauge tells to wait for the operator."""
+    return metrics.REGISTRY.get_sample_value("mcp_gateway_orders_under_review")
+
+
+def unresolved() -> float | None:
+    """Return of how many orders the gauge tells that nobody knows the outcome."""
+    return metrics.REGISTRY.get_sample_value("mcp_gateway_orders_unresolved")
+
+
 async def test_a_review_holds_its_agent_in_its_pair_until_it_is_settled(desk: Desk) -> None:
     """Nobody else, no other pair; free again by the operator's word (design, orders)."""
     waits = await sold_and_forgotten(desk)
@@ -52,6 +63,37 @@ async def test_a_review_holds_its_agent_in_its_pair_until_it_is_settled(desk: De
     told = await VERBS["orders.settle"](records, args, "ann")
     assert (told["state"], told["operator"]) == ("rejected", "ann")
     assert await bought(desk, "agent-a") == "placed"
+
+
+async def test_an_order_under_review_is_told_with_its_own_code(desk: Desk) -> None:
+    """Whoever asks again is not sent back to ask on: a person has the next word (interface)."""
+    waits = await sold_and_forgotten(desk)
+    told = await desk.orders.get(admission(), waits.request_id)
+    wanted = order(request_id=waits.request_id, side="sell")
+    error = await refused(desk, wanted)
+    assert isinstance(error, OutcomeUnknown)
+    public = error.public()
+    assert (public["outcome"], public["code"], public["retryable"]) == (
+        "unknown", "trade_gone", False,
+    )  # fmt: skip
+    assert public["message"] == told["message"] == answers.REVIEW_MESSAGE
+    assert error.hint.startswith("Do not send it again. The operator settles it;")
+
+
+async def test_what_waits_for_the_operator_is_counted_and_logged(desk: Desk) -> None:
+    """A gauge to alert on and one line for each order, with what to look for (operations)."""
+    with capture_logs() as logged:
+        waits = await sold_and_forgotten(desk)
+    [line] = [line for line in logged if line["log_level"] == "error"]
+    assert line["event"] == "An order waits for the operator"
+    assert (line["order"], line["code"]) == (waits.order_id, "trade_gone")
+    await desk.reconciler.resolve_all()
+    assert (under_review(), unresolved()) == (1, 0)
+    records = Records(desk.ledger, AuditLog(desk.store), desk.reconciler.bot, BOT)
+    args = {"id": str(waits.request_id), "decision": DECISION}
+    await VERBS["orders.settle"](records, args, "ann")
+    await desk.reconciler.resolve_all()
+    assert under_review() == 0
 
 
 async def test_a_review_holds_no_other_agent(desk: Desk) -> None:
@@ -76,6 +118,7 @@ async def test_an_order_that_comes_true_too_late_is_told_loudly(desk: Desk) -> N
     assert (record.state, record.code) == (State.NEEDS_REVIEW, "executed_late")
     told = await desk.orders.get(admission(), record.request_id)
     assert (told["outcome"], told["code"], told["final"]) == ("unknown", "executed_late", False)
+    assert told["message"] == answers.REVIEW_MESSAGE
     assert contradicted() == before + 1
     errors = [line for line in logged if line["log_level"] == "error"]
     assert [line["order"] for line in errors] == [record.order_id]

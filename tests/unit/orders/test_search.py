@@ -11,7 +11,15 @@ from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.search import RECENT_TRADES, Search, TradeGone
 from tests.support.busybot import BusyBot
 from tests.support.clock import ManualClock
-from tests.support.desk import PATIENCE, Desk, admission, open_desk, order, refused, stored
+from tests.support.desk import (
+    PATIENCE,
+    Desk,
+    admission,
+    lost,
+    open_desk,
+    order,
+    stored,
+)
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -25,14 +33,6 @@ def bot(clock: ManualClock) -> BusyBot:
 async def desk(tmp_path: Path, bot: BusyBot, clock: ManualClock) -> AsyncIterator[Desk]:
     async with open_desk(tmp_path, bot, clock) as opened:
         yield opened
-
-
-async def lost(desk: Desk, fault: str, **changes: str) -> OrderRequest:
-    """Send an order whose answer is lost."""
-    desk.bot.faults.append(fault)
-    wanted = order(**changes)
-    assert (await refused(desk, wanted)).code == "outcome_unknown"
-    return wanted
 
 
 async def sought(desk: Desk, wanted: OrderRequest) -> tuple[Search, OrderRecord, Noted]:

@@ -1,19 +1,26 @@
 """A refusal of what was done a moment ago, and an answer that describes another's trade."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx2
 import pytest
 
 from mcp_gateway.domain.orders import State
-from mcp_gateway.orders.reconcile import ORIGIN
-from mcp_gateway.orders.steps import audit_event
 from tests.support.clock import ManualClock
-from tests.support.desk import PATIENCE, Desk, admission, open_desk, order, refused, stored
+from tests.support.desk import (
+    PATIENCE,
+    Desk,
+    admission,
+    claim_for_another,
+    nothing_claimed,
+    open_desk,
+    order,
+    refused,
+    stored,
+)
 from tests.support.tradingbot import TradingBot, _refused
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -99,11 +106,11 @@ async def test_a_position_that_another_closed_is_a_refusal(desk: Desk) -> None:
 async def test_a_doubtful_refusal_that_cannot_be_looked_into_is_unknown(
     desk: Desk, bot: RepeatedBot
 ) -> None:
-    """Without the look it proves nothing; the reconciler finds out (orders)."""
+    """Without the look it proves nothing: the look's own trouble is told, not the refusal."""
     bot.repeats, bot.fails_then = 1, 500
     wanted = order()
     assert (await refused(desk, wanted)).code == "outcome_unknown"
-    assert (await stored(desk, wanted)).code == "refusal_unproven"
+    assert (await stored(desk, wanted)).code == "bot_failed"
     bot.fails = None
     await desk.reconciler.resolve_all()
     assert (await stored(desk, wanted)).state is State.FILLED
@@ -125,20 +132,23 @@ async def test_an_answer_that_describes_another_trade_proves_nothing(desk: Desk)
     assert (await desk.orders.get(admission(), wanted.request_id))["outcome"] == "placed"
 
 
-async def test_one_order_of_the_bots_is_one_requests(desk: Desk) -> None:
-    """What stands for another request already is not taken for this one as well (ledger)."""
+@pytest.mark.parametrize(
+    ("late", "code"), [(False, "mark_missing"), (True, "mark_claimed")], ids=["before", "after"]
+)
+async def test_one_order_of_the_bots_is_one_requests(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, late: bool, code: str
+) -> None:
+    """What stands for another request is not this one's, claimed before the look or behind it."""
     bought = order(amount="2")
     await desk.orders.create(admission(), bought)
-    other = replace(
-        await stored(desk, bought), order_id="other", request_id=uuid4(), tag="gw:other",
-        side="sell", bot_order_id="order-2",
-    )  # fmt: skip
-    await desk.ledger.receive(other, audit_event(other, ORIGIN))
+    await claim_for_another(desk, bought, "order-2")
+    if late:
+        monkeypatch.setattr(desk.ledger, "claimed", nothing_claimed)
     sold = order(side="sell", amount="0.5")
     assert (await refused(desk, sold)).code == "outcome_unknown"
     assert [one["order_id"] for one in desk.bot.status[0]["orders"]] == ["order-1", "order-2"]
     record = await stored(desk, sold)
-    assert (record.state, record.code) == (State.UNKNOWN, "mark_claimed")
+    assert (record.state, record.code) == (State.UNKNOWN, code)
     assert record.bot_order_id is None
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -34,9 +35,15 @@ def test_a_receipt_has_the_documented_shape(record: OrderRecord) -> None:
     shapes.Order.model_validate_json(orjson.dumps(answers.receipt(record)), strict=True)
 
 
+FILLED = {"filled_amount": "0.0009", "average_price": "50001", "trade_id": 1}
+
+
+@pytest.mark.parametrize("detail", [{}, FILLED], ids=["bare", "filled"])
 @pytest.mark.parametrize("state", list(State))
-def test_every_state_of_an_order_has_the_documented_shape(state: State) -> None:
+def test_every_state_of_an_order_has_the_documented_shape(
+    state: State, detail: dict[str, Any]
+) -> None:
     """GET /api/v1/orders/{request_id}, at any time of an order's life."""
     record = replace(RECORD, state=state, code="price_collar", message="No.")
-    told = answers.present_state(record, (HistoryEntry(state, START, None, {}),))
+    told = answers.present_state(record, (HistoryEntry(state, START, None, detail),))
     shapes.OrderState.model_validate_json(orjson.dumps(told), strict=True)

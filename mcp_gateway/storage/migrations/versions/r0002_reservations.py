@@ -11,4 +11,12 @@ def upgrade() -> None:
     """Add the columns and the index; both engines let NULLs repeat in a unique index."""
     op.add_column("orders", sa.Column("reserved_quote", sa.Text))
     op.add_column("orders", sa.Column("carrier", sa.Text, nullable=False, server_default=""))
-    op.create_index("orders_one_bot_order", "orders", ["bot", "pair", "bot_order_id"], unique=True)
+    only = sa.text("kind = 'exit'")
+    op.create_index(
+        "orders_one_bot_sell",
+        "orders",
+        ["bot", "pair", "bot_order_id"],
+        unique=True,
+        sqlite_where=only,
+        postgresql_where=only,
+    )
