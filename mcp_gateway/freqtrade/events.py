@@ -39,6 +39,14 @@ _wire_log = logging.getLogger(f"{__name__}.wire")
 _wire_log.setLevel(logging.WARNING)
 
 
+class _Straight(connect):
+    """Connects where it is told to and nowhere else: the address holds the token."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Take a redirect for the refusal that it is."""
+        return exc
+
+
 class BotEvents:
     """The bot's events in their order, for one listener; ``keep`` holds the connection.
 
@@ -123,12 +131,14 @@ class BotEvents:
         except (OSError, TimeoutError, WebSocketException) as error:
             # By its kind alone: its text may hold the address, and so the token.
             self._tell_trouble("lost", reason=type(error).__name__)
+        except Exception as error:  # noqa: BLE001  (polling follows the orders without any of this)
+            self._tell_trouble("failed", reason=type(error).__name__)
         finally:
             self._set_connected(False)
         return 0.0
 
     def _connect(self) -> connect:
-        return connect(
+        return _Straight(
             self._address,
             compression=None,
             proxy=None,

@@ -4,30 +4,21 @@ Importing it costs 0.2 s (SQLAlchemy), so only what runs after the start does.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
 import anyio
 import anyio.to_thread
 from sqlalchemy import Connection, Engine, bindparam, func, select
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from mcp_gateway.errors import StoreUnavailable
-from mcp_gateway.storage.engines import (
-    CONNECTIONS,
-    WAIT_S,
-    WRITES,
-    file_of,
-    make_engine,
-    make_session_engine,
-    read_url,
-)
+from mcp_gateway.storage.engines import file_of, make_engine, read_url
 from mcp_gateway.storage.hold import Hold
-from mcp_gateway.storage.presence import Presence, is_held
+from mcp_gateway.storage.opened import Opened
+from mcp_gateway.storage.presence import is_held
 from mcp_gateway.storage.revisions import (
     Revisions,
     migrate,
@@ -35,8 +26,8 @@ from mcp_gateway.storage.revisions import (
     read_revisions,
     refuse_newer,
 )
-from mcp_gateway.storage.trouble import EngineName, crowded, unavailable
-from mcp_gateway.storage.workers import NoTurn, Workers
+from mcp_gateway.storage.trouble import crowded, unavailable
+from mcp_gateway.storage.workers import NoTurn
 
 __all__ = ["Revisions", "Store", "check", "take_turn"]
 
@@ -76,8 +67,7 @@ class Store:
         self._serves = serves
         self.holder = uuid4().hex
         self._holds: list[Hold] = []
-        self._opened: _Opened | None = None
-        self._opened_inode: int | None = None
+        self._opened: Opened | None = None
 
     async def open(self, *, migrates: bool | None = None) -> Revisions:
         """Connect, and see to it that the schema is the one this program needs.
@@ -103,7 +93,7 @@ class Store:
             if self.name == "sqlite":
                 self._take_hold()
             self.holder = uuid4().hex
-            opened = self._opened = _Opened.at(self.name, self._url, self.holder)
+            opened = self._opened = Opened.at(self.name, self._url, self.holder)
             found = await self._prepare(self.name == "sqlite" if migrates is None else migrates)
             if opened.presence is not None:
                 await self._answered(opened, opened.presence.begin)
@@ -111,7 +101,6 @@ class Store:
             with anyio.CancelScope(shield=True):
                 await self.close()
             raise
-        self._opened_inode = _inode(file_of(self._url)) if self.name == "sqlite" else None
         return found
 
     async def close(self) -> None:
@@ -136,9 +125,10 @@ class Store:
         read again.
 
         Raises:
-            StoreUnavailable: the engine is gone, full, read-only or too slow.
+            StoreUnavailable: the engine is gone, full, read-only or too slow, or SQLite's file
+                is not the one that was opened.
         """
-        return await self._run(work, writes=True)
+        return await self._run(work, writes=True, checked=True)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run one transaction that only reads.
@@ -146,20 +136,17 @@ class Store:
         Raises:
             StoreUnavailable: the engine is gone or too slow.
         """
-        return await self._run(work, writes=False)
+        return await self._run(work)
 
     async def ping(self) -> None:
-        """Return if the engine answers a SELECT, and SQLite's file is still the one it opened.
+        """Return if the engine answers a SELECT, and would take a write.
 
-        A file that was deleted or replaced is still read from the open handle; only a write
-        would find out.
+        An SQLite file that was deleted or replaced is still read from the open handle.
+
+        Raises:
+            StoreUnavailable: as for ``write``.
         """
-        if self.name == "sqlite" and _inode(file_of(self._url)) != self._opened_inode:
-            raise StoreUnavailable(
-                "The database file was removed or replaced.",
-                hint="Stop the gateway, put the file back, and start again.",
-            )
-        await self.read(lambda connection: connection.scalar(select(1)))
+        await self._run(lambda connection: connection.scalar(select(1)), checked=True)
 
     async def is_alive(self, holder: str) -> bool:
         """Tell whether the process of that id holds this store open now.
@@ -207,16 +194,19 @@ class Store:
         await self.write(migrate)
         return found
 
-    def _require(self) -> "_Opened":
+    def _require(self) -> Opened:
         if self._opened is None:
             raise StoreUnavailable("The store is not open.", code="database_unavailable")
         return self._opened
 
-    async def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+    async def _run(
+        self, work: Callable[[Connection], T], *, writes: bool = False, checked: bool = False
+    ) -> T:
         opened = self._require()
-        return await self._answered(opened, partial(_transact, opened.engine, work, writes=writes))
+        transaction = partial(opened.transact, work, writes=writes, checked=checked)
+        return await self._answered(opened, transaction)
 
-    async def _answered(self, opened: "_Opened", work: Callable[[], T]) -> T:
+    async def _answered(self, opened: Opened, work: Callable[[], T]) -> T:
         try:
             return await opened.workers.run(work)
         except NoTurn:
@@ -227,39 +217,6 @@ class Store:
             raise unavailable(self.name, error) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """The connections, a thread for each of them, and a sign of life where others may ask."""
-
-    engine: Engine
-    workers: Workers
-    presence: Presence | None
-
-    @classmethod
-    def at(cls, name: EngineName, url: URL, holder: str) -> Self:
-        workers = Workers(CONNECTIONS[name], name=f"gateway-{name}", patience_s=WAIT_S)
-        shared = name == "postgresql"
-        presence = Presence(make_session_engine(url), holder) if shared else None
-        return cls(make_engine(name, url), workers, presence)
-
-    async def close(self) -> None:
-        await self.workers.stop()
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._let_go)
-
-    def _let_go(self) -> None:
-        if self.presence is not None:
-            self.presence.end()
-        self.engine.dispose()
-
-
-def _transact(engine: Engine, work: Callable[[Connection], T], *, writes: bool) -> T:
-    with engine.connect() as connection:
-        connection.execution_options(**{WRITES: writes})
-        with connection.begin():
-            return work(connection)
-
-
 def take_turn(connection: Connection, name: str) -> None:
     """Let no other transaction that takes the turn of this name run beside this one.
 
@@ -267,13 +224,6 @@ def take_turn(connection: Connection, name: str) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_TURN, {"name": name})
-
-
-def _inode(file: Path) -> int | None:
-    try:
-        return file.stat().st_ino
-    except OSError:
-        return None
 
 
 async def check(url: str) -> Revisions:

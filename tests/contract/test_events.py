@@ -55,7 +55,7 @@ def entered(bot_api: httpx2.Client, tag: str, **more: object) -> int:
 async def test_a_market_entry_is_told_with_our_tag(
     clean_bot: Sandbox, bot_api: httpx2.Client
 ) -> None:
-    """orders.md: the bot's events wake whoever follows an order, by trade and tag."""
+    """The bot's events wake whoever follows an order, by trade and tag."""
     async with hearing(clean_bot) as events:
         await heard(events, "reconnected")
         trade_id = entered(bot_api, "gw:market")
@@ -68,7 +68,7 @@ async def test_a_market_entry_is_told_with_our_tag(
 async def test_a_cancelled_entry_is_told_as_vanished_once_its_trade_is_gone(
     clean_bot: Sandbox, bot_api: httpx2.Client
 ) -> None:
-    """freqtrade.md: /status and /trades tell nothing of it; the event comes after the deletion."""
+    """/status and /trades tell nothing of it; the event comes after the deletion."""
     async with hearing(clean_bot) as events:
         await heard(events, "reconnected")
         trade_id = entered(bot_api, "gw:resting", **LIMIT)

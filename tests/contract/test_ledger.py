@@ -191,7 +191,7 @@ async def test_a_tag_is_used_once(ledger: Ledger) -> None:
 async def test_a_move_changes_state_history_and_audit_together(
     ledger: Ledger, store: Store, clock: ManualClock
 ) -> None:
-    """Each state change has its audit row (invariant 8)."""
+    """Each state change has its audit row (docs/orders.md, 7)."""
     record = await received(ledger, State.RESERVED)
     clock.advance(1.5)
     sending = Move(Event.SEND, "why", {"attempt": 1}, {"quote_sent": Decimal("50.5")})
@@ -364,7 +364,7 @@ def reserving(free: Decimal) -> Callable[[Standing], list[Move]]:
 
 
 async def test_no_crowd_reserves_more_than_there_is(ledger: Ledger) -> None:
-    """64 entries at once see each other's reservations (invariants 5 and 6)."""
+    """64 entries at once see each other's reservations (docs/orders.md, 5 and 6)."""
     waiting = [await received(ledger, pair=f"P{n}/USDT") for n in range(CROWD)]
     results: list[Any] = await at_once(
         *[lambda one=one: ledger.weigh(one, 0, reserving(Decimal(50)), ORIGIN) for one in waiting]
@@ -374,7 +374,7 @@ async def test_no_crowd_reserves_more_than_there_is(ledger: Ledger) -> None:
 
 
 async def test_a_reservation_ends_with_its_order(ledger: Ledger) -> None:
-    """What was rejected, or is held by the bot itself since, sets nothing aside (invariant 5)."""
+    """What was rejected, or is held by the bot itself since, sets nothing aside (docs/orders.md, 5)."""
     free = Decimal(10)
     first = await ledger.weigh(await received(ledger), 0, reserving(free), ORIGIN)
     other = await received(ledger, pair="ETH/USDT")

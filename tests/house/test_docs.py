@@ -139,7 +139,7 @@ def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Com
 def test_every_command_has_help_with_an_example_that_it_takes(
     name: str, command: click.Command
 ) -> None:
-    """interface.md: every command has --help with an example."""
+    """Every command has --help with an example."""
     text = command.get_help(click.Context(command, info_name=name))
     example = re.search(r"Example: (.*(?:\n +\S.*)*?)(?:\n\n|\Z)", text)
     assert example is not None

@@ -25,7 +25,7 @@ def default(field: str) -> str:
 
 
 def test_the_example_names_every_setting_once_with_its_default() -> None:
-    """A reader of .env.example needs to look nowhere else (interface.md: Environment)."""
+    """A reader of .env.example needs to look nowhere else."""
     told = SETTING.findall(EXAMPLE)
     expected = {name: default(field) for name, field in known_names().items()}
 

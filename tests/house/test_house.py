@@ -42,7 +42,7 @@ def of_modules() -> pytest.MarkDecorator:
 
 
 def test_the_gate_alone_makes_admissions() -> None:
-    """architecture.md: an admission is proof that the gate was asked, so nobody else forges one."""
+    """An admission is proof that the gate was asked, so nobody else forges one."""
     naming = {
         str(path.relative_to(PACKAGE))
         for path in modules()
@@ -76,7 +76,7 @@ def test_every_operation_asks_for_scopes_that_exist() -> None:
 
 
 def test_whatever_writes_is_signed() -> None:
-    """access.md: an order over HTTP is signed; what is added later must be, too."""
+    """An order over HTTP is signed; what is added later must be, too."""
     writing = {one.name for one in OPERATIONS.values() if one.writes}
     assert writing == {one.name for one in OPERATIONS.values() if one.signed}
     assert "create_order" in writing
@@ -97,7 +97,7 @@ def errors() -> Iterator[type[GatewayError]]:
 
 
 def test_every_error_has_a_code_a_hint_and_a_status() -> None:
-    """architecture.md, errors: code and hint are what an agent acts on."""
+    """Code and hint are what an agent acts on."""
     found = list(errors())
     assert len(found) > 20
     for one in found:
@@ -120,7 +120,7 @@ def test_every_class_of_error_has_a_code_of_its_own() -> None:
 
 @of_modules()
 def test_a_module_fits_into_a_sitting(path: Path) -> None:
-    """conventions.md: modules under 300 lines, the exceptions with their reason."""
+    """Modules under 300 lines, the exceptions with their reason."""
     lines = len(path.read_text(encoding="utf-8").splitlines())
     name = str(path.relative_to(PACKAGE))
     assert (lines > LONGEST_MODULE) == (name in LONGER_MODULES), f"{lines} lines"
@@ -128,7 +128,7 @@ def test_a_module_fits_into_a_sitting(path: Path) -> None:
 
 @of_modules()
 def test_a_function_fits_onto_a_screen(path: Path) -> None:
-    """conventions.md: functions under 40 lines; docstrings let some reach 60, none go beyond."""
+    """Functions under 40 lines; docstrings let some reach 60, none go beyond."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
@@ -167,7 +167,7 @@ def comments(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_every_exception_to_a_rule_names_the_rule_and_the_reason() -> None:
-    """conventions.md: a noqa or type-ignore stands only with its code and a reason beside it."""
+    """A noqa or type-ignore stands only with its code and a reason beside it."""
     reason = r"\s*(?:-|#|\()\s*\w.{5,}"
     allowed = re.compile(
         rf"# noqa: [A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)*{reason}"

@@ -31,7 +31,7 @@ logs.get("mcp_gateway.market").debug("not at this level")
 
 
 def test_every_line_has_the_keys_that_the_predecessor_had() -> None:
-    """predecessor.md, logs: timestamp, level, name, message; ours and a library's alike."""
+    """As the predecessor logged: timestamp, level, name, message; ours and a library's alike."""
     told = subprocess.run(
         [sys.executable, "-c", SPEAKING], capture_output=True, text=True, check=True
     )

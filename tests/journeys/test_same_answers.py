@@ -313,7 +313,7 @@ async def test_a_receipt_tells_what_the_bot_has_booked(walks: dict[str, Walked],
 
 @pytest.mark.parametrize("wire", CHANNELS)
 async def test_a_resting_order_is_taken_back(walks: dict[str, Walked], wire: str) -> None:
-    """interface.md: cancel_order answers as get_order does, after the cancel, and once."""
+    """cancel_order answers as get_order does, after the cancel, and once."""
     told = walks[wire].told
     assert told["resting order"]["status"] == "submitted"
     assert (told["cancelled"]["status"], told["cancelled"]["filled_amount"]) == ("cancelled", 0)

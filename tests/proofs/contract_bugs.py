@@ -66,6 +66,7 @@ CONTRACT_BUGS: Final = (
     _bug(
         "a cancel does not look whose order is open",
         f"{ORDERS}/test_cancellation.py::test_what_is_filled_between_two_looks_has_nothing_left",
-        ("orders/cancellation.py", "        if record.bot_order_id not in is_open:\n            return False\n", ""),
+        ("orders/cancellation.py", "        if trade is None or ours is None or not ours.is_open:\n",
+         "        if trade is None:\n"),
     ),
 )  # fmt: skip

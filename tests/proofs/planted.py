@@ -108,14 +108,19 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "absence counts at once", "absence.py",
-        "    if not (restarted or look.began - answered >= patience.quiet_s):\n",
-        "    if look.began >= answered:\n        return watch, True\n"
+        "    if not (restarted or answered_s >= patience.quiet_s):\n",
+        "    if answered_s >= 0:\n        return watch, True\n"
         "    if not restarted:\n",
     ),
     _bug(
         "time passes for a bot that is frozen", "absence.py",
-        "    return watch if watch.missed_since is not None else replace(watch, answered_since=None)\n",
-        "    return watch\n",
+        "    answered_s = watch.answered_s + min(gap, patience.gap_s)\n",
+        "    answered_s = look.began - watch.since\n",
+    ),
+    _bug(
+        "a reload is taken for a restart", "reconcile.py",
+        "        restarted = watch.was_down and _restarted(\n",
+        "        restarted = _restarted(\n",
     ),
     _bug(
         "every bot is taken for restarted", "reconcile.py",

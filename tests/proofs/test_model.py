@@ -21,7 +21,7 @@ def quiet() -> None:
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_no_world_breaks_a_promise(share: int) -> None:
-    """Orders, model: invariants 1 to 6 and 8 hold behind each step, whatever happens."""
+    """What docs/orders.md numbers holds behind each step, whatever happens."""
     prove(EXAMPLES // SHARES, share)
 
 

@@ -22,7 +22,7 @@ LONGEST_S = 30.0  # with the quiet time scaled to one second
 async def test_a_process_that_ends_anywhere_loses_no_order_and_doubles_none(
     postgres_server: Server,
 ) -> None:
-    """Orders, processes: the bot's books, the ledger, the audit log and the answers agree."""
+    """The bot's books, the ledger, the audit log and the answers agree."""
     async with proof(postgres_server.url) as ready:
         verdicts = await ready.prove_all(chosen_cases())
     assert [str(one.case) for one in verdicts] == [str(case) for case in chosen_cases()]
@@ -31,7 +31,7 @@ async def test_a_process_that_ends_anywhere_loses_no_order_and_doubles_none(
 
 
 def test_the_runs_meet_every_failpoint_and_every_fault_on_both_engines() -> None:
-    """Orders, processes: 40 runs stand for all 280, none of which is left out."""
+    """40 runs stand for all 280, none of which is left out."""
     chosen, every = list(chosen_cases()), list(every_case())
     assert len(chosen) == RUNS
     for cases in (chosen, every):

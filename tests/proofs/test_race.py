@@ -19,7 +19,7 @@ ROUNDS = 50
 async def test_whoever_comes_at_once_one_request_has_one_effect(
     engine: Engine, postgres_server: Server
 ) -> None:
-    """Orders, race: one POST, one row and one answer, and no limit is overstepped."""
+    """One POST, one row and one answer, and no limit is overstepped."""
     found = await races(engine, ROUNDS // len(ENGINES), postgres_server.url)
     assert [one for each in found for one in each.violations] == []
     assert {one.race for one in found} == {FIRST[0], *OTHERS}

@@ -22,7 +22,7 @@ def quiet() -> None:
 @pytest.mark.parametrize("share", range(PARTS))
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_world_near_the_ordinary_course_breaks_a_promise(name: str, share: int) -> None:
-    """Every world with up to three crashes, faults or switches keeps the invariants."""
+    """Every world with up to three crashes, faults or switches keeps what docs/orders.md numbers."""
     found = exhaust(SCENARIOS[name], DEVIATIONS, share=share, of=PARTS)
     assert found.broken == []
     assert found.crashes

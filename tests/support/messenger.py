@@ -27,12 +27,14 @@ class Messenger:
 
     Attributes:
         refuses: the status with which the next handshakes are refused.
+        sends_to: the Location header of these refusals.
         answers: whether it answers a subscription at all.
         subscriptions: the topics asked for, one tuple for each connection that asked.
     """
 
     url: str = ""
     refuses: HTTPStatus | None = None
+    sends_to: str | None = None
     answers: bool = True
     tries: int = 0
     subscriptions: list[tuple[str, ...]] = field(default_factory=list)
@@ -72,7 +74,10 @@ class Messenger:
         self._news.set()
         self._news = anyio.Event()
         if self.refuses is not None:
-            return wire.respond(self.refuses, "")
+            refusal = wire.respond(self.refuses, "")
+            if self.sends_to is not None:
+                refusal.headers["Location"] = self.sends_to
+            return refusal
         path, _, query = request.path.partition("?")
         right = (path, query) == (PATH, "token=ws-token-canary%2F%2B0123456789")
         return None if right else wire.respond(HTTPStatus.FORBIDDEN, "")

@@ -170,6 +170,15 @@ def test_a_field_is_filled_by_its_variable_alone(
     assert Settings.load() == untouched
 
 
+@pytest.mark.parametrize("quiet_s", ["0", "0.9", "-1", "nan", "3601"])
+def test_absence_is_never_believed_at_once(quiet_s: str, environment: Any) -> None:
+    """With no quiet time a bot that is still at work on an order would be told as idle."""
+    environment(MCP_GATEWAY_QUIET_S=quiet_s)
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.load()
+    assert [fault.split(":")[0] for fault in refused.value.faults] == ["MCP_GATEWAY_QUIET_S"]
+
+
 def test_a_field_that_does_not_exist_is_a_bug(tmp_path: Path) -> None:
     """An override that nobody reads would be silent."""
     with pytest.raises(KeyError):

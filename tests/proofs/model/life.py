@@ -11,8 +11,9 @@ from sqlalchemy import Engine, make_url
 
 from mcp_gateway.errors import StoreUnavailable
 from mcp_gateway.storage.engines import file_of, make_engine
+from mcp_gateway.storage.opened import Opened
 from mcp_gateway.storage.revisions import Revisions
-from mcp_gateway.storage.sql import Store, _Opened
+from mcp_gateway.storage.sql import Store
 from mcp_gateway.storage.workers import Workers
 
 T = TypeVar("T")
@@ -76,8 +77,7 @@ class StoreOfALife(Store):
         """Open a file that was migrated before."""
         self._take_hold()
         at_once = cast(Workers, _AtOnce(self._life))
-        self._opened = _Opened(_engine(str(file_of(self._url))), at_once, None)
-        self._opened_inode = file_of(self._url).stat().st_ino
+        self._opened = Opened(_engine(str(file_of(self._url))), at_once, None, None)
         return Revisions(None)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What must hold whenever nothing is under way, by ``orders.md``'s numbers of the invariants."""
+"""What must hold whenever nothing is under way, by the numbers in docs/orders.md."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -87,12 +87,12 @@ def unsettled(books: Books) -> Iterator[str]:
 def _life(row: Row, books: Books) -> Iterator[str]:
     history = books.histories.get(row.order_id, [])
     if history[:1] != ["received"] or history[-1:] != [row.state]:
-        yield f"8: {history} is not the life of an order that is {row.state}"
+        yield f"7: {history} is not the life of an order that is {row.state}"
     for step in itertools.pairwise(history):
         if step not in STEPS:
-            yield f"8: {step} is no step of the protocol's"
+            yield f"7: {step} is no step of the protocol's"
     if books.audited.get(row.order_id) != history:
-        yield f"8: audited {books.audited.get(row.order_id)} beside {history}"
+        yield f"7: audited {books.audited.get(row.order_id)} beside {history}"
 
 
 def _effects(key: Key, row: Row, bot: WatchedBot) -> Iterator[str]:

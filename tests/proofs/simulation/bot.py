@@ -80,6 +80,10 @@ class SimulatedBot:
         self.run += 1
         self.reload()
 
+    def be_cut_off(self, for_s: float) -> None:
+        """Live on behind an address that is closed for a while, as a proxy's is."""
+        self.down_until = self._clock.elapsed + for_s
+
     def reload(self) -> None:
         """Begin a new run within the same process, which works on at what it was asked."""
         self.reloads += 1

@@ -129,11 +129,13 @@ class World:
             self._advance(ROUND_S)
             if self._over():
                 break
-            match self.tape.choose("bot", 3):
+            match self.tape.choose("bot", 4):
                 case 1:
                     self.bot.restart(DOWN_S)
                 case 2:
                     self.bot.reload()
+                case 3:
+                    self.bot.be_cut_off(DOWN_S)
             jump = self.tape.choose("clock", 3)
             self.clock.wall_ahead += (0, 3600, -3600)[jump]
         self.tape.healed = True

@@ -200,7 +200,7 @@ async def test_the_quota_refusal_tells_when_to_come_again() -> None:
 
 
 async def test_exits_have_a_quota_of_their_own() -> None:
-    """access.md, quotas: who has used up its orders can still get out, and nothing else."""
+    """Who has used up its orders can still get out, and nothing else."""
     bench = make_bench(rate_limit_per_minute=2)
     shown = [trader(signed(number)) for number in range(5)]
     admitted = [await bench.gate.admit(each, ORDER) for each in shown[:4]]
@@ -215,7 +215,7 @@ async def test_exits_have_a_quota_of_their_own() -> None:
 
 
 async def test_cancels_have_a_quota_of_their_own() -> None:
-    """interface.md: neither spent orders nor a flooded server keep an order resting."""
+    """Neither spent orders nor a flooded server keep an order resting."""
     bench = make_bench(rate_limit_per_minute=1)
     for number in range(2):
         await bench.gate.admit(trader(signed(number)), ORDER)

@@ -144,7 +144,7 @@ def refusal(status: int, reason: str) -> httpx2.Response:
 async def test_each_status_of_a_read_has_one_meaning(
     told: httpx2.Response, kind: type[BotError], code: str
 ) -> None:
-    """Design: a failure of the bot is an error, never an empty list."""
+    """A failure of the bot is an error, never an empty list."""
     before = counted("status", code)
     async with client(lambda _: told) as freqtrade:
         with pytest.raises(BotError) as caught:

@@ -234,6 +234,41 @@ async def test_a_bot_that_is_not_there_is_tried_again(capsys: pytest.CaptureFixt
     assert [line["reason"] for line in lines(capsys)] == ["ConnectionRefusedError"]
 
 
+@pytest.mark.parametrize("to", ["http://[", "ws://127.0.0.1:{port}/elsewhere", "/elsewhere", ""])
+async def test_a_redirect_is_a_refusal_and_never_followed(
+    bot: Messenger, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    """Its address may be nonsense, or name somebody who must not learn the token."""
+    logs.configure("DEBUG", "json")
+    clock = ManualClock()
+    bot.refuses, bot.sends_to = HTTPStatus.FOUND, to.format(port=bot.url.rpartition(":")[2])
+    async with listening(bot, clock=clock) as events:
+        await clock.sleeping()
+        assert bot.tries == 1
+        bot.refuses = None
+        clock.advance(1)
+        assert await heard(events) == [RECONNECTED]
+    assert [(line["level"], line.get("status")) for line in lines(capsys)] == [
+        ("WARNING", 302), ("INFO", None),
+    ]  # fmt: skip
+
+
+async def test_whatever_fails_is_logged_once_and_tried_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The store lives beside it: a name that no resolver takes must not end the gateway."""
+    logs.configure("DEBUG", "json")
+    nobody, clock = Messenger(url="http://bot..test"), ManualClock()
+    async with listening(nobody, clock=clock) as events:
+        for _try in range(3):
+            await clock.sleeping()
+            assert not events.connected
+            clock.advance(module.LONGEST_PAUSE_S)
+    [line] = lines(capsys)
+    assert (line["level"], line["reason"]) == ("WARNING", "UnicodeError")
+    assert "canary" not in str(line)
+
+
 async def test_what_makes_no_sense_is_counted_logged_once_and_passed_over(
     bot: Messenger, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,7 +118,7 @@ def test_no_cancel_of_an_exit_tells_a_vanished_trade() -> None:
 
 
 def test_a_new_candle_names_pair_and_timeframe() -> None:
-    """freqtrade.md: ``new_candle ["BTC/USDT","5m","spot"]``."""
+    """As the bot sends it: ``new_candle ["BTC/USDT","5m","spot"]``."""
     assert read({"type": "new_candle", "data": ["BTC/USDT", "5m", "spot"]}) == BotEvent(
         "new_candle", pair="BTC/USDT", timeframe="5m"
     )

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
 async def test_a_cancelled_caller_leaves_the_work_running() -> None:
-    """Who asked may hang up, the order goes on (joints 4)."""
+    """Who asked may hang up, the order goes on."""
     gate, ended = anyio.Event(), anyio.Event()
 
     async def work() -> None:
@@ -29,7 +29,7 @@ async def test_a_cancelled_caller_leaves_the_work_running() -> None:
 
 
 async def test_leaving_waits_for_what_runs() -> None:
-    """A drain lets an order on its way arrive (joints 4)."""
+    """A drain lets an order on its way arrive."""
     ended = anyio.Event()
 
     async def work() -> None:

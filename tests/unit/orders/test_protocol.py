@@ -61,7 +61,7 @@ def test_a_final_outcome_is_never_contradicted(state: State, event: Event) -> No
 
 @given(st.lists(st.sampled_from(Event), max_size=14))
 def test_no_sequence_contradicts_what_was_told(events: list[Event]) -> None:
-    """Whatever happens in whatever order, the first final word is the last (invariant 2)."""
+    """Whatever happens in whatever order, the first final word is the last (docs/orders.md, 2)."""
     state, told = State.RECEIVED, None
     for event in events:
         if (state, event) == EXCEPTION or not protocol.says_something(state, event):
@@ -73,7 +73,7 @@ def test_no_sequence_contradicts_what_was_told(events: list[Event]) -> None:
 
 @given(st.lists(st.sampled_from(Event), max_size=14))
 def test_nothing_is_placed_that_was_not_sent(events: list[Event]) -> None:
-    """Every effect has a `sent` step before it (invariant 3)."""
+    """Every effect has a `sent` step before it (docs/orders.md, 3)."""
     state, passed = State.RECEIVED, {State.RECEIVED}
     for event in events:
         if protocol.says_something(state, event):
@@ -99,7 +99,7 @@ def test_every_state_is_reached() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_leads_to_a_final_outcome(state: State) -> None:
-    """Nothing stays unsettled for want of a way out (invariant 4)."""
+    """Nothing stays unsettled for want of a way out (docs/orders.md, 4)."""
     assert any(is_final(end) for end in reached(state))
 
 

@@ -90,7 +90,7 @@ def wanted_by_two(**changes: Any) -> list[tuple[str, OrderRequest]]:
 async def test_a_wallet_serves_as_many_as_it_covers(
     desk: Desk, free: float, told: list[str]
 ) -> None:
-    """Neither does one spend another's money, nor is money counted twice (invariants 5, 6)."""
+    """Neither does one spend another's money, nor is money counted twice (docs/orders.md, 5 and 6)."""
     desk.bot.free = free
     calls = [(desk, *one) for one in wanted_by_two(amount="1")]
     assert sorted(await at_once(*calls)) == told

@@ -54,7 +54,7 @@ def unresolved() -> float | None:
 
 
 async def test_a_review_holds_its_agent_in_its_pair_until_it_is_settled(desk: Desk) -> None:
-    """Nobody else, no other pair; free again by the operator's word (design, orders)."""
+    """Nobody else, no other pair; free again by the operator's word."""
     waits = await sold_and_forgotten(desk)
     assert await bought(desk, "agent-a") == "order_under_review"
     assert await bought(desk, "agent-a", "ETH/USDT") == "placed"

@@ -51,7 +51,7 @@ async def test_a_repeated_request_is_answered_from_the_record(desk: Desk) -> Non
 
 
 async def test_a_denial_is_repeated_in_the_same_words(desk: Desk) -> None:
-    """A denied request stays denied, whatever has changed meanwhile (invariant 2)."""
+    """A denied request stays denied, whatever has changed meanwhile (docs/orders.md, 2)."""
     wanted = order(amount="1000")
     first = await refused(desk, wanted)
     again = await refused(desk, wanted)
@@ -74,7 +74,7 @@ async def test_a_request_id_stands_for_one_order(desk: Desk, change: dict[str, s
 
 
 async def test_sixty_four_twins_trade_once(desk: Desk) -> None:
-    """Concurrent calls with one request_id wait for the one that sends (orders, race)."""
+    """Concurrent calls with one request_id wait for the one that sends."""
     wanted = order()
     desk.bot.faults.append("hang")
     answers = []
@@ -150,7 +150,7 @@ async def test_a_bot_that_is_down_denies_before_anything_is_sent(desk: Desk) -> 
 
 
 async def test_a_caller_who_hangs_up_does_not_touch_the_order(desk: Desk) -> None:
-    """Submission runs in a task that the server owns (orders, joints 4)."""
+    """Submission runs in a task that the server owns."""
     desk.bot.faults.append("hang")
     wanted = order()
     async with anyio.create_task_group() as group:

@@ -85,7 +85,7 @@ async def test_an_exit_of_which_no_number_is_known_ends_as_vanished(desk: Desk) 
 
 
 async def test_the_decision_stands_in_history_and_audit_log(desk: Desk) -> None:
-    """Who, why and what was found; under the caller whose order it was (design, orders)."""
+    """Who, why and what was found; under the caller whose order it was."""
     waits = await sold_and_forgotten(desk)
     await settled(desk, waits, "placed", filled="0.50", average_price="99")
     found = {

@@ -76,7 +76,7 @@ def test_one_illegal_move_spoils_the_walk(record: OrderRecord, moves: list[Move]
 
 
 def test_the_audit_row_tells_whose_order_it_is_and_who_proved_it(record: OrderRecord) -> None:
-    """Who, for whom, by which wire, key and token, what and why (access, invariant 8)."""
+    """Who, for whom, by which wire, key and token, what and why (docs/orders.md, 7)."""
     event = audit_event(record, ORIGIN, code="why", detail={"limit": "5"})
     assert (event.event, event.at, event.code) == ("order.received", START, "why")
     assert (event.issuer, event.subject, event.agent) == ("i", "alice", "bob")

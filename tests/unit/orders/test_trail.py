@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
 async def test_the_row_is_written_before_the_bot_is_called(desk: Desk) -> None:
-    """Every effect has a `sent` row older than it (orders, invariant 3)."""
+    """Every effect has a `sent` row older than it (docs/orders.md, 3)."""
     desk.bot.faults.append("hang")
     wanted = order()
     async with anyio.create_task_group() as group:
@@ -50,7 +50,7 @@ async def test_an_order_of_somebody_else_is_not_told(desk: Desk) -> None:
 
 
 async def test_every_step_has_its_audit_row(desk: Desk) -> None:
-    """No audit row, no order: both are one transaction (invariant 8)."""
+    """No audit row, no order: both are one transaction (docs/orders.md, 7)."""
     wanted = order()
     await desk.orders.create(admission(), wanted)
     assert await desk.events() == [
@@ -83,7 +83,7 @@ async def test_orders_are_counted_by_side_and_outcome(desk: Desk) -> None:
 
 
 async def test_a_store_that_is_gone_lets_nothing_out(desk: Desk) -> None:
-    """Writes fail closed: no row, no order (invariant 3)."""
+    """Writes fail closed: no row, no order (docs/orders.md, 3)."""
     await desk.store.close()
     assert isinstance(await refused(desk, order()), StoreUnavailable)
     assert not desk.bot.posts

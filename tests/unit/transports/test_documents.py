@@ -36,7 +36,7 @@ def test_a_decimal_becomes_a_number_and_nothing_stays_null() -> None:
 def test_positions_tell_how_old_they_are_and_where_they_are_from(
     later_s: float, age_s: float
 ) -> None:
-    """interface.md: source and age in every answer; what the bot did not tell stays null."""
+    """Source and age in every answer; what the bot did not tell stays null."""
     held = Positions((BARE,), START, "live", "cache")
     told = documents.positions(held, now=START + timedelta(seconds=later_s))
     assert (told["as_of"], told["age_s"]) == ("2025-11-18T10:00:00Z", age_s)

@@ -51,7 +51,7 @@ def rests(core: ToldGateway) -> None:
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_cancel_is_answered_with_the_order_s_state(mode: Era, tmp_path: Path) -> None:
-    """interface.md: the same as get_order, after the cancel; admitted as an operation of its own."""
+    """The same as get_order, after the cancel; admitted as an operation of its own."""
     async with connected(tmp_path, mode=mode) as (core, cancel):
         rests(core)
         told = await cancel()
