@@ -115,6 +115,7 @@ class World:
         self.told: dict[Wish, Told] = {wish: Told() for wish in wishes}
         self.crashes = 0
         self.falsehoods: list[str] = []
+        self.cut_off = self.reloaded = False
         self.pursuing: set[tuple[Wish, int]] = set()
         self._tags = 0
         self._orders = {wish: _asked(wish) for wish in wishes}
@@ -132,10 +133,13 @@ class World:
             match self.tape.choose("bot", 4):
                 case 1:
                     self.bot.restart(DOWN_S)
-                case 2:
+                # Both together look like a restart: docs/orders.md says so, under its limits.
+                case 2 if not self.cut_off:
                     self.bot.reload()
-                case 3:
+                    self.reloaded = True
+                case 3 if not self.reloaded:
                     self.bot.be_cut_off(DOWN_S)
+                    self.cut_off = True
             jump = self.tape.choose("clock", 3)
             self.clock.wall_ahead += (0, 3600, -3600)[jump]
         self.tape.healed = True
