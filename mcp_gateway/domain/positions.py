@@ -101,7 +101,8 @@ class Trade:
     until ``entry_fee`` is there; ``exit_fee_rate`` is the same of an exit. The two fees are
     those of the first filled order of each side, and of no later one; None until then, and
     where the exchange told none. ``lot_step`` is the smallest amount the market knows, None
-    where the bot told none.
+    where the bot told none. Of a trade that is not ``readable`` the bot tells nonsense: it is
+    there, and neither numbers nor orders are known.
     """
 
     trade_id: int
@@ -119,6 +120,7 @@ class Trade:
     entry_fee: Fee | None = None
     exit_fee_rate: Decimal | None = None
     exit_fee: Fee | None = None
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,60 @@
-"""What the bot sends, as pydantic shapes: extras pass unnoticed, any number may be null."""
+"""What the bot sends, as pydantic shapes: extras pass unnoticed, any number may be null.
+
+A number that can't be (infinite, or beyond all bounds) reads as null where nothing hangs on it.
+An amount that can't be makes its trade unreadable: of nothing else is money made.
+"""
 
 import math
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, RootModel
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    model_validator,
+)
 
 from mcp_gateway.clock import from_unix
+from mcp_gateway.domain.orders import LARGEST_NUMBER, MOST_DECIMALS
 from mcp_gateway.domain.positions import Fee, Position, Trade, TradeOrder
 
 NOTHING = Decimal(0)
 # How ccxt counts precision: 2 decimal places, 3 significant digits, 4 the step itself.
 DECIMAL_PLACES, TICK_SIZE = 2, 4
+LARGEST_ID: Final = 2**63 - 1  # of a row, in every database
+SMALLEST_STEP: Final = Decimal(1).scaleb(-MOST_DECIMALS)
+LARGEST_RATE: Final = 1  # nobody takes more than all of it for a fee
+MOST_FILLED: Final = 2  # times the amount: more is no rounding any more
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return Decimal(str(value)) if math.isfinite(value) else None
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    raise ValueError("a number or null")
+def _number(value: Any) -> Decimal | None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number or null")
+    return Decimal(str(value)) if abs(value) <= LARGEST_NUMBER else None
+
+
+def _price(value: Any) -> Decimal | None:
+    number = _number(value)
+    return None if number is None or number < 0 else number
+
+
+def _rate(value: Any) -> Decimal | None:
+    number = _number(value)
+    return None if number is None or abs(number) > LARGEST_RATE else number
+
+
+def _amount(value: Any) -> Decimal | None:
+    number = _price(value)
+    if number is None and value is not None:
+        raise ValueError("an amount or null")
+    return number
 
 
 def _moment(value: Any) -> Any:
@@ -35,7 +69,10 @@ def _moment(value: Any) -> Any:
         raise ValueError("milliseconds of a year that exists") from None
 
 
-Number = Annotated[Decimal | None, BeforeValidator(_finite)]
+Number = Annotated[Decimal | None, BeforeValidator(_number)]
+Price = Annotated[Decimal | None, BeforeValidator(_price)]  # 0 and above
+Rate = Annotated[Decimal | None, BeforeValidator(_rate)]  # negative where the exchange pays
+Amount = Annotated[Decimal | None, BeforeValidator(_amount)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 
 
@@ -105,13 +142,24 @@ class ForeignOrder(_Wire):
     ft_order_tag: str | None = None
     order_type: str | None = None
     status: str | None = None
-    is_open: bool | None = None
-    amount: Number = None
-    filled: Number = None
-    average: Number = None
-    safe_price: Number = None
-    price: Number = None
+    is_open: bool
+    amount: Amount = None
+    filled: Amount = None
+    average: Price = None
+    safe_price: Price = None
+    price: Price = None
     order_timestamp: Moment = None
+
+    @model_validator(mode="after")
+    def _tells_how_much(self) -> Self:
+        """Refuse an order from which a wrong fill or a cancel would be read."""
+        if not self.amount:
+            raise ValueError("an order is of some amount")
+        if self.filled is None and not self.is_open:
+            raise ValueError("an order that has ended was filled or not")
+        if self.filled is not None and self.filled > self.amount * MOST_FILLED:
+            raise ValueError("an order is filled by its amount")
+        return self
 
     def order(self, is_short: bool) -> TradeOrder:
         filled = self.filled or NOTHING
@@ -124,7 +172,7 @@ class ForeignOrder(_Wire):
             side=opening if self.ft_order_side == opening else closing,
             order_type=self.order_type or "",
             status=self.status or "",
-            is_open=bool(self.is_open),
+            is_open=self.is_open,
             amount=self.amount or NOTHING,
             filled=filled,
             average_price=(self.average or self.safe_price) if filled else None,
@@ -133,48 +181,21 @@ class ForeignOrder(_Wire):
         )
 
 
-class ForeignTrade(_Wire):
-    trade_id: int
+class ForeignPosition(_Wire):
+    """A trade but for its orders."""
+
+    trade_id: Annotated[int, Field(ge=1, le=LARGEST_ID)]
     pair: str
     is_open: bool
     is_short: bool | None = None
     enter_tag: str | None = None
-    amount: Number = None
-    open_rate: Number = None
-    current_rate: Number = None
-    fee_open: Number = None
-    fee_open_cost: Number = None
-    fee_open_currency: str | None = None
-    fee_close: Number = None
-    fee_close_cost: Number = None
-    fee_close_currency: str | None = None
-    stop_loss_abs: Number = None
+    amount: Amount = None
+    open_rate: Price = None
+    current_rate: Price = None
+    stop_loss_abs: Price = None
     profit_abs: Number = None
     profit_ratio: Number = None
-    amount_precision: Number = None
-    precision_mode: int | None = None
     open_timestamp: Moment = None
-    orders: list[ForeignOrder] | None = None
-
-    def trade(self) -> Trade:
-        is_short = bool(self.is_short)
-        return Trade(
-            trade_id=self.trade_id,
-            pair=self.pair,
-            is_open=self.is_open,
-            is_short=is_short,
-            tag=self.enter_tag,
-            amount=self.amount or NOTHING,
-            open_rate=self.open_rate,
-            current_rate=self.current_rate,
-            fee_rate=self.fee_open,
-            lot_step=self._lot_step(),
-            opened_at=self.open_timestamp,
-            orders=tuple(order.order(is_short) for order in self.orders or ()),
-            entry_fee=_fee(self.fee_open_cost, self.fee_open_currency),
-            exit_fee_rate=self.fee_close,
-            exit_fee=_fee(self.fee_close_cost, self.fee_close_currency),
-        )
 
     def position(self) -> Position:
         return Position(
@@ -192,24 +213,90 @@ class ForeignTrade(_Wire):
             tag=self.enter_tag,
         )
 
+
+class ForeignTrade(ForeignPosition):
+    fee_open: Rate = None
+    fee_open_cost: Number = None
+    fee_open_currency: str | None = None
+    fee_close: Rate = None
+    fee_close_cost: Number = None
+    fee_close_currency: str | None = None
+    amount_precision: Price = None
+    precision_mode: int | None = None
+    orders: list[ForeignOrder]
+
+    def trade(self) -> Trade:
+        is_short = bool(self.is_short)
+        return Trade(
+            trade_id=self.trade_id,
+            pair=self.pair,
+            is_open=self.is_open,
+            is_short=is_short,
+            tag=self.enter_tag,
+            amount=self.amount or NOTHING,
+            open_rate=self.open_rate,
+            current_rate=self.current_rate,
+            fee_rate=self.fee_open,
+            lot_step=self._lot_step(),
+            opened_at=self.open_timestamp,
+            orders=tuple(order.order(is_short) for order in self.orders),
+            entry_fee=_fee(self.fee_open_cost, self.fee_open_currency),
+            exit_fee_rate=self.fee_close,
+            exit_fee=_fee(self.fee_close_cost, self.fee_close_currency),
+        )
+
     def _lot_step(self) -> Decimal | None:
-        if self.amount_precision is None:
+        told = self.amount_precision
+        if told is None:
             return None
         if self.precision_mode == DECIMAL_PLACES:
-            return Decimal(1).scaleb(-int(self.amount_precision))
-        return self.amount_precision or None if self.precision_mode == TICK_SIZE else None
+            return Decimal(1).scaleb(-int(told)) if told <= MOST_DECIMALS else None
+        return told if self.precision_mode == TICK_SIZE and told >= SMALLEST_STEP else None
+
+
+class UnreadableTrade(_Wire):
+    """What is left of a trade of which something else makes no sense: that it is there."""
+
+    trade_id: int
+    pair: str
+    is_open: bool
+    enter_tag: str | None = None
+
+    def trade(self) -> Trade:
+        return Trade(
+            trade_id=self.trade_id,
+            pair=self.pair,
+            is_open=self.is_open,
+            is_short=False,
+            tag=self.enter_tag,
+            amount=NOTHING,
+            open_rate=None,
+            current_rate=None,
+            fee_rate=None,
+            lot_step=None,
+            opened_at=None,
+            orders=(),
+            readable=False,
+        )
 
 
 def _fee(cost: Decimal | None, currency: str | None) -> Fee | None:
     return None if cost is None or not currency else Fee(cost, currency)
 
 
-class OpenTrades(RootModel[list[ForeignTrade]]):
+AnyTrade = Annotated[ForeignTrade | UnreadableTrade, Field(union_mode="left_to_right")]
+
+
+class OpenTrades(RootModel[list[AnyTrade]]):
+    pass
+
+
+class Positions(RootModel[list[ForeignPosition]]):
     pass
 
 
 class Trades(_Wire):
-    trades: list[ForeignTrade]
+    trades: list[AnyTrade]
 
 
 class Candles(_Wire):

@@ -103,17 +103,17 @@ def unmanaged_coins(body: bytes) -> tuple[str, ...]:
 
 
 def trades(body: bytes) -> tuple[Trade, ...]:
-    """Read GET /status."""
+    """Read GET /status; one trade that can't be read does not hide the others."""
     return tuple(each.trade() for each in _read(shapes.OpenTrades, body).root)
 
 
 def positions(body: bytes) -> tuple[Position, ...]:
     """Read GET /status; a resting entry owns nothing yet."""
-    return tuple(each.position() for each in _read(shapes.OpenTrades, body).root if each.amount)
+    return tuple(each.position() for each in _read(shapes.Positions, body).root if each.amount)
 
 
 def closed_trades(body: bytes) -> tuple[Trade, ...]:
-    """Read GET /trades, as it is ordered."""
+    """Read GET /trades, as it is ordered; those that can't be read too."""
     return tuple(each.trade() for each in _read(shapes.Trades, body).trades if not each.is_open)
 
 

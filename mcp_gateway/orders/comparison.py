@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.positions import Trade, TradeOrder
+from mcp_gateway.freqtrade import wire
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.orders import EXIT_TAG
 from mcp_gateway.orders import marks, protocol
@@ -117,11 +118,13 @@ async def compare(ledger: Ledger, bot: FreqtradeClient, bot_name: str) -> Compar
 
     Raises:
         StoreUnavailable: the ledger does not answer.
-        BotError: the bot does not answer, or not all of it.
+        BotError: the bot does not answer, or not all of it can be read.
     """
     # Before and after: an order that moved while the bot was asked can't be compared.
     before = {one.order_id: one for one in await ledger.in_states(bot_name, tuple(State))}
     trades = await every_trade(bot)
+    if not all(trade.readable for trade in trades):
+        raise wire.nonsense()
     known = await ledger.in_states(bot_name, tuple(State))
     still = [one for one in known if before.get(one.order_id) == one]
     found = tuple(differences(still, trades, known=known))

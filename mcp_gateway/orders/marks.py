@@ -12,6 +12,7 @@ from typing import Any
 from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import OrderRecord, canonical
 from mcp_gateway.domain.positions import Trade, TradeOrder
+from mcp_gateway.freqtrade import wire
 from mcp_gateway.freqtrade.orders import EXIT_TAG
 
 TAG_PREFIX = "gw:"
@@ -45,7 +46,11 @@ def is_ours(tag: str | None) -> bool:
 
 
 def find_entry(trades: tuple[Trade, ...], tag: str) -> Execution | None:
-    """Return the execution that carries ``tag``: on the order, or on the trade it opened."""
+    """Return the execution that carries ``tag``: on the order, or on the trade it opened.
+
+    Raises:
+        BotUnavailable: none does, and one of the trades can't be read: it may be there.
+    """
     for trade in trades:
         for order in trade.orders:
             if order.side == "buy" and order.tag == tag:
@@ -54,6 +59,8 @@ def find_entry(trades: tuple[Trade, ...], tag: str) -> Execution | None:
             first = next((order for order in trade.orders if order.side == "buy"), None)
             if first is not None and first.tag in {None, tag}:
                 return execution(trade, first)
+    if not all(trade.readable for trade in trades):
+        raise wire.nonsense()
     return None
 
 
@@ -101,9 +108,14 @@ def same_order(record: OrderRecord, trade: Trade) -> TradeOrder | None:
     A strategy may have an entry that rests replaced by one at another price: the tag stays, the
     bot's id does not. Exchanges count orders by market: the same id in another pair is another
     order.
+
+    Raises:
+        BotUnavailable: the trade can't be read: the order may be there.
     """
     if trade.pair != record.pair:
         return None
+    if not trade.readable:
+        raise wire.nonsense()
     same = (one for one in trade.orders if one.order_id == record.bot_order_id)
     if (found := next(same, None)) is not None or record.side == "sell":
         return found

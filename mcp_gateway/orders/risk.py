@@ -102,7 +102,8 @@ NOTHING_STANDS: Final = Standing()
 class Verdict:
     """Every check, and the estimates they were made with (quote units).
 
-    ``stake`` is what an entry would be sent with, None for an exit or without a price.
+    ``stake`` is what an entry would be sent with, ``reserved`` that and the fee on it; None for
+    an exit or without a price.
     """
 
     checks: tuple[Check, ...]
@@ -110,12 +111,7 @@ class Verdict:
     fee: Decimal | None
     stake: Decimal | None
 
-    @property
-    def reserved(self) -> Decimal | None:
-        """What an entry may cost at most: its stake, and the fee on it."""
-        if self.stake is None or self.fee is None or not self.cost:
-            return None
-        return self.stake + self.stake * self.fee / self.cost
+    reserved: Decimal | None
 
     @property
     def failed(self) -> tuple[Check, ...]:
@@ -129,15 +125,17 @@ def judge(order: OrderRequest, facts: Facts, standing: Standing) -> Verdict:
     cost = None if price is None else order.amount * price
     rate = facts.fee_rate or ASSUMED_FEE_RATE
     stake = None
-    if order.side == "sell":
-        rules = _exit_rules(order, facts)
-    else:
+    if order.side == "buy" and price is not None:
         # What is sent, and may all be spent: a little more than the amount costs.
-        if price is not None:
-            stake = quote_for(order.amount, price, facts.market.lot_step)
-        rules = _entry_rules(order, facts, standing, _Spent.of(stake, rate))
-    checks = (*_bot_rules(order, facts), *rules)
-    return Verdict(checks, cost, None if cost is None else cost * rate, stake)
+        stake = quote_for(order.amount, price, facts.market.lot_step)
+    spent = _Spent(stake, None if stake is None else stake * (1 + rate))
+    rules = (
+        _exit_rules(order, facts)
+        if order.side == "sell"
+        else _entry_rules(order, facts, standing, spent)
+    )
+    fee = None if cost is None else cost * rate
+    return Verdict((*_bot_rules(order, facts), *rules), cost, fee, spent.stake, spent.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +144,6 @@ class _Spent:
 
     stake: Decimal | None
     total: Decimal | None
-
-    @classmethod
-    def of(cls, stake: Decimal | None, rate: Decimal) -> "_Spent":
-        return cls(stake, None if stake is None else stake * (1 + rate))
 
 
 def largest_notional(balance: Balance | None) -> Decimal:

@@ -1,6 +1,6 @@
 """The whole order floor over a real SQLite store and a bot at the wire, in virtual time."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from mcp_gateway.market.service import Market
 from mcp_gateway.orders.absence import Patience
 from mcp_gateway.orders.detached import detached
 from mcp_gateway.orders.facts import FactFinder
-from mcp_gateway.orders.follow import Follower
+from mcp_gateway.orders.follow import INTERVAL_S, Follower
 from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.reconcile import ORIGIN, Reconciler
 from mcp_gateway.orders.service import OrderService
@@ -142,9 +142,11 @@ async def claim_for_another(desk: Desk, bought: OrderRequest, bot_order_id: str)
     await desk.ledger.receive(other, audit_event(other, ORIGIN))
 
 
-async def nothing_claimed(bot: str, pair: str, bot_order_ids: Collection[str]) -> frozenset[str]:
-    """Return what the ledger says of claims a moment before another gateway writes one."""
-    return frozenset()
+async def followed_twice(desk: Desk) -> None:
+    """Look at what rests twice, as far apart as it takes to believe that an order is gone."""
+    await desk.follower.look()
+    desk.clock.advance(INTERVAL_S)
+    await desk.follower.look()
 
 
 async def rested(desk: Desk, subject: str = "agent-a", **changes: Any) -> OrderRequest:

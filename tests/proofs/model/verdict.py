@@ -11,6 +11,7 @@ from mcp_gateway.orders import protocol
 from mcp_gateway.orders.protocol import Event
 from tests.proofs.model.books import Books, Row
 from tests.proofs.model.bot import Key, WatchedBot
+from tests.support.policy import POLICY
 from tests.support.tradingbot import FEE_RATE, PRICE
 
 FINAL: Final = frozenset({"placed", "denied", "rejected"})
@@ -57,7 +58,9 @@ def live_quote(books: Books) -> Decimal:
 
 def _cost(row: Row) -> Decimal:
     price = Decimal(row.price) if row.price is not None else Decimal(str(PRICE))
-    return Decimal(row.amount) * price * (1 + Decimal(str(FEE_RATE)))
+    step = POLICY.market(row.pair).lot_step or Decimal(0)
+    bought = Decimal(row.amount) // step * step + step / 2  # what is sent keeps clear of the edge
+    return bought * price * (1 + Decimal(str(FEE_RATE)))
 
 
 def broken(books: Books, asked: Mapping[Key, Asked], bot: WatchedBot) -> Iterator[str]:

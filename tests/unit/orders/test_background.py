@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import BotUnavailable, GatewayError, RequestInvalid, StoreUnavailable
-from mcp_gateway.orders.background import for_each, forever
+from mcp_gateway.orders.background import NONSENSE, for_each, forever
 from mcp_gateway.orders.ledger import Superseded
 from tests.support.clock import START, ManualClock
 
@@ -49,9 +49,10 @@ class Work:
     [
         (ZeroDivisionError(), ["bad"]),
         (RequestInvalid("It can't be read."), ["bad"]),
+        (BotUnavailable("It can't be read.", code=NONSENSE), ["bad"]),
         (Superseded("bad"), []),
     ],
-    ids=["bug", "refusal", "moved_by_another_gateway"],
+    ids=["bug", "refusal", "nonsense", "moved_by_another_gateway"],
 )
 async def test_one_bad_order_does_not_hold_up_the_others(
     failure: Exception, told: list[str]

@@ -10,8 +10,18 @@ from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.positions import Trade, TradeOrder
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.orders import marks
+from mcp_gateway.orders.follow import INTERVAL_S
 from mcp_gateway.telemetry import metrics
-from tests.support.desk import PATIENCE, Desk, admission, order, refused, rested, stored
+from tests.support.desk import (
+    PATIENCE,
+    Desk,
+    admission,
+    followed_twice,
+    order,
+    refused,
+    rested,
+    stored,
+)
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -109,9 +119,24 @@ async def test_an_entry_that_the_bot_forgot_has_vanished(desk: Desk) -> None:
     """An unfilled entry that is cancelled is deleted; without its event nobody knows why."""
     wanted = await rested(desk)
     desk.bot._take_off(desk.bot.status[0], desk.bot.status[0]["orders"][0])
-    await desk.follower.look()
+    await followed_twice(desk)
     told = await desk.orders.get(admission(), wanted.request_id)
     assert (told["status"], told["outcome"], told["code"]) == ("vanished", "placed", None)
+
+
+async def test_books_that_are_another_bots_for_a_moment_make_nothing_vanish(desk: Desk) -> None:
+    """A bot that is being set up may show none of ours: two looks five seconds apart agree."""
+    wanted = await rested(desk)
+    books = list(desk.bot.status)
+    for _ in range(2):
+        desk.bot.status.clear()
+        await desk.follower.look()
+        desk.clock.advance(INTERVAL_S - 1)
+        await desk.follower.look()
+        desk.bot.status.extend(books)
+        await desk.follower.look()
+        desk.clock.advance(INTERVAL_S)
+    assert (await stored(desk, wanted)).state is State.PLACED
 
 
 async def test_an_exit_that_left_a_trade_that_stays_was_cancelled(desk: Desk) -> None:
@@ -135,7 +160,7 @@ async def test_a_trade_id_that_was_given_away_again_tells_nothing(desk: Desk, si
     before = await stored(desk, wanted)
     desk.bot.status.clear()
     desk.bot.enter("BTC/USDT", "strategy", 7.0)
-    await desk.follower.look()
+    await followed_twice(desk)
     record = await stored(desk, wanted)
     assert (record.trade_id, desk.bot.status[0]["trade_id"]) == (1, 1)
     assert (record.state, record.filled_amount) == (State.VANISHED, Decimal(0))
@@ -149,7 +174,7 @@ async def test_an_order_id_of_another_pair_is_another_order(desk: Desk) -> None:
     desk.bot.status.clear()
     desk.bot.enter("ETH/USDT", "strategy", 7.0)
     desk.bot.status[0]["orders"][0]["order_id"] = theirs
-    await desk.follower.look()
+    await followed_twice(desk)
     record = await stored(desk, wanted)
     assert (record.state, record.filled_amount) == (State.VANISHED, Decimal(0))
 

@@ -10,8 +10,8 @@ from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.freqtrade.events import BotEvents
 from mcp_gateway.freqtrade.messages import BotEvent, Reason
-from mcp_gateway.orders.follow import CANCELS_KEPT, INTERVAL_S
-from tests.support.desk import Desk, rested, stored
+from mcp_gateway.orders.follow import CANCELS_KEPT, INTERVAL_S, SHORTEST_PAUSE_S
+from tests.support.desk import Desk, followed_twice, rested, stored
 from tests.support.messenger import TOKEN, messenger
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -64,7 +64,7 @@ async def test_only_so_many_reasons_are_kept(desk: Desk) -> None:
         desk.follower.hear(cancelled(f"gw:{number}"))
     assert len(desk.follower._cancelled) == CANCELS_KEPT
     desk.bot.status.clear()
-    await desk.follower.look()
+    await followed_twice(desk)
     assert (await stored(desk, wanted)).state is State.VANISHED
 
 
@@ -72,6 +72,13 @@ async def _until(desk: Desk, wanted: Any, state: State) -> None:
     with anyio.fail_after(5):
         while (await stored(desk, wanted)).state is not state:
             await anyio.lowlevel.checkpoint()
+
+
+async def _woken(desk: Desk) -> None:
+    """Wait until the follower was told to look, and let the shortest pause pass."""
+    with anyio.fail_after(5):
+        await desk.follower._woken.wait()
+    desk.clock.advance(SHORTEST_PAUSE_S)
 
 
 async def test_it_looks_again_in_the_bots_own_rhythm_and_at_once_when_woken(desk: Desk) -> None:
@@ -82,15 +89,33 @@ async def test_it_looks_again_in_the_bots_own_rhythm_and_at_once_when_woken(desk
         await desk.clock.sleeping()
         desk.bot.fill(1, 0.5)
         desk.follower.hear(BotEvent("entry_fill", 1, "BTC/USDT"))
+        desk.clock.advance(SHORTEST_PAUSE_S)
         await _until(desk, wanted, State.PARTIALLY_FILLED)
         await desk.clock.sleeping()
         desk.bot.fill(1)
         asked = desk.bot.asked("status")
-        desk.clock.advance(INTERVAL_S - 1)
-        await anyio.wait_all_tasks_blocked()
+        for after_s in (SHORTEST_PAUSE_S, INTERVAL_S - SHORTEST_PAUSE_S - 1):
+            desk.clock.advance(after_s)
+            await anyio.wait_all_tasks_blocked()
         assert desk.bot.asked("status") == asked
         desk.clock.advance(1)
         await _until(desk, wanted, State.FILLED)
+        group.cancel_scope.cancel()
+
+
+async def test_a_flood_of_events_is_no_flood_of_questions(desk: Desk) -> None:
+    """Whatever wakes it, between two looks lies half a second."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(desk.follower.run)
+        await desk.clock.sleeping()
+        asked = desk.bot.asked("status")
+        for _ in range(100):
+            desk.follower.hear(BotEvent("entry_fill", 1, "BTC/USDT"))
+            await anyio.wait_all_tasks_blocked()
+        assert desk.bot.asked("status") == asked
+        desk.clock.advance(SHORTEST_PAUSE_S)
+        await anyio.wait_all_tasks_blocked()
+        assert desk.bot.asked("status") == asked + 1
         group.cancel_scope.cancel()
 
 
@@ -103,7 +128,9 @@ async def test_following_goes_on_through_trouble(desk: Desk) -> None:
         await desk.clock.sleeping()
         desk.bot.fails = None
         desk.bot.fill(1)
-        desk.clock.advance(INTERVAL_S)
+        for after_s in (SHORTEST_PAUSE_S, INTERVAL_S - SHORTEST_PAUSE_S):
+            desk.clock.advance(after_s)
+            await anyio.wait_all_tasks_blocked()
         await _until(desk, wanted, State.FILLED)
         group.cancel_scope.cancel()
 
@@ -125,27 +152,30 @@ async def test_an_event_that_deletes_no_trade_of_ours_is_no_reason(
     tag = (await stored(desk, wanted)).tag
     desk.follower.hear(replace(event, tag=tag if event.tag else None))
     desk.bot.status.clear()
-    await desk.follower.look()
+    await followed_twice(desk)
     assert (await stored(desk, wanted)).state is State.VANISHED
 
 
 @pytest.mark.parametrize(
-    ("heard", "told"),
-    [(True, (State.CANCELLED, "timed_out")), (False, (State.VANISHED, None))],
-    ids=["told_late", "never_told"],
+    ("heard", "after_s", "told"),
+    [
+        (True, 0.0, (State.CANCELLED, "timed_out")),
+        (False, INTERVAL_S - 1, (State.PLACED, None)),
+        (False, INTERVAL_S, (State.VANISHED, None)),
+    ],
+    ids=["told_late", "not_yet", "never_told"],
 )
-async def test_while_the_bot_tells_its_events_one_look_more_is_taken(
-    desk: Desk, heard: bool, told: tuple[State, str | None]
+async def test_an_order_that_is_gone_is_looked_for_once_more(
+    desk: Desk, heard: bool, after_s: float, told: tuple[State, str | None]
 ) -> None:
     """The event that tells why may come a moment after the deletion."""
     wanted = await rested(desk)
-    desk.follower.events = BotEvents("http://bot.test", "token", clock=desk.clock)
-    desk.follower.events._connected = True
     desk.bot.status.clear()
     await desk.follower.look()
     assert (await stored(desk, wanted)).state is State.PLACED
     if heard:
         desk.follower.hear(cancelled((await stored(desk, wanted)).tag))
+    desk.clock.advance(after_s)
     await desk.follower.look()
     record = await stored(desk, wanted)
     assert (record.state, record.code) == told
@@ -158,6 +188,7 @@ async def test_candles_wake_nobody(desk: Desk) -> None:
         await desk.clock.sleeping()
         asked = desk.bot.asked("status")
         desk.follower.hear(BotEvent("new_candle", pair="BTC/USDT", timeframe="5m"))
+        desk.clock.advance(SHORTEST_PAUSE_S)
         await anyio.wait_all_tasks_blocked()
         assert desk.bot.asked("status") == asked
         group.cancel_scope.cancel()
@@ -170,11 +201,13 @@ async def test_what_a_real_websocket_tells_is_heard(desk: Desk) -> None:
         desk.follower.events = BotEvents(told.url, TOKEN, clock=desk.clock)
         group.start_soon(desk.follower.run)
         group.start_soon(desk.follower.listen)
+        await _woken(desk)  # when the connection stood
         with anyio.fail_after(5):
-            while desk.bot.asked("status") < 2:  # at the start, and when the connection stood
+            while desk.bot.asked("status") < 2:  # at the start, and then
                 await anyio.lowlevel.checkpoint()
         await desk.clock.sleeping()
         desk.bot.fill(1)
         await told.tell({"type": "entry_fill", "trade_id": 1, "pair": "BTC/USDT"})
+        await _woken(desk)
         await _until(desk, wanted, State.FILLED)
         group.cancel_scope.cancel()

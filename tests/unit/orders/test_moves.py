@@ -42,7 +42,7 @@ FACTS = Facts(
     open_trades=(), pair_is_held=False, bot_started_at=STARTED,
     price=Price(Decimal(100), 10.0, 300), held=HELD, market=MarketRules(Decimal("0.1")),
 )  # fmt: skip
-PASSED = Verdict((), Decimal(100), Decimal("0.1"))
+PASSED = Verdict((), Decimal(100), Decimal("0.1"), Decimal(105))
 DONE = Execution(7, "b8", Decimal(1), Decimal(1), Decimal(100), Decimal("0.1"))
 
 
@@ -57,24 +57,19 @@ def record(side: Side = "buy", state: State = State.SENT, price: str | None = No
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("price", "quote"), [(None, Decimal(105)), ("90", Decimal("94.5"))], ids=["market", "limit"]
-)
-def test_an_entry_sets_aside_its_cost_and_is_sent_with_its_quote(
-    price: str | None, quote: Decimal
-) -> None:
-    """Cost and fee are reserved; what is sent buys whole steps at the order's price.
+def test_an_entry_sets_aside_what_it_may_spend_and_is_sent_with_its_stake() -> None:
+    """The stake that the checks weighed is sent, and it and its fee are reserved.
 
     The history tells both numbers, as text, beside what was noted of the bot.
     """
-    reserve, send = moves.sending(record(price=price), FACTS, PASSED)
+    reserve, send = moves.sending(record(), FACTS, PASSED)
     assert (reserve.event, send.event) == (Event.RESERVE, Event.SEND)
-    assert dict(reserve.changes) == {"reserved_quote": Decimal("100.1")}
-    assert dict(reserve.detail) == {"quote": "100.1"}
-    assert dict(send.changes) == {"quote_sent": quote}
+    assert dict(reserve.changes) == {"reserved_quote": Decimal("105.105")}
+    assert dict(reserve.detail) == {"quote": "105.105"}
+    assert dict(send.changes) == {"quote_sent": Decimal(105)}
     assert dict(send.detail) == {
         "bot_started_at": STARTED.isoformat(), "sells_before": [], "trade_tag": None,
-        "quote_sent": str(quote),
+        "quote_sent": "105",
     }  # fmt: skip
 
 
@@ -110,11 +105,12 @@ def test_where_nothing_was_noted_nothing_is_read() -> None:
 @pytest.mark.parametrize(
     ("side", "facts", "verdict"),
     [
-        ("buy", replace(FACTS, price=None), PASSED),
-        ("buy", FACTS, Verdict((), None, None)),
+        ("buy", FACTS, replace(PASSED, stake=None)),
+        ("buy", FACTS, replace(PASSED, cost=None)),
+        ("buy", FACTS, replace(PASSED, fee=None)),
         ("sell", replace(FACTS, held=None), PASSED),
     ],
-    ids=["no_price", "no_cost", "nothing_held"],
+    ids=["no_stake", "no_cost", "no_fee", "nothing_held"],
 )
 def test_what_no_check_could_let_pass_is_a_bug_and_loud(
     side: Side, facts: Facts, verdict: Verdict
@@ -131,7 +127,7 @@ def test_a_denial_names_the_first_rule_and_notes_them_all() -> None:
         Check("b", False, "B is not met.", "5", "4"),
         Check("c", False, "C is not met."),
     )
-    move = moves.denied_by(Verdict(checks, None, None))
+    move = moves.denied_by(Verdict(checks, None, None, None))
     assert (move.event, move.code) == (Event.DENY, "b")
     first = {"rule": "b", "limit": "5", "value": "4"}
     assert dict(move.changes) == {"message": "B is not met.", "answer": first}

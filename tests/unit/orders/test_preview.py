@@ -75,7 +75,7 @@ def test_every_check_is_told_and_each_failed_one_is_an_error() -> None:
     told = previewed(amount="50")
     assert [error.split(":")[0] for error in told.errors] == ["notional_too_large"]
     [check] = [check for check in told.checks if not check.passed]
-    assert (check.limit, check.value) == ("1000", "5000")
+    assert (check.limit, check.value) == ("1000", "5005")
     assert len(told.checks) > 10
     assert not told.valid
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
 
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.orders import marks
+from mcp_gateway.orders.absence import DOWN_S
 from mcp_gateway.orders.reconcile import INTERVAL_S
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
@@ -18,7 +20,6 @@ from tests.support.desk import (
     admission,
     claim_for_another,
     lost,
-    nothing_claimed,
     open_desk,
     order,
     refused,
@@ -71,14 +72,44 @@ async def test_an_absence_counts_at_rest_and_seen_twice(desk: Desk) -> None:
     assert (again.code, len(desk.bot.posts)) == ("not_executed", 1)
 
 
+async def away(
+    desk: Desk, wanted: OrderRequest, *, down_s: float = DOWN_S, restarts: bool = True
+) -> None:
+    """Start the bot anew, or cut it off: for that long nobody listens at its address."""
+    desk.bot.fails = httpx2.ConnectError("refused")
+    for after_s in (0.0, down_s):
+        with pytest.raises(GatewayError) as caught:
+            await looked(desk, wanted, after_s)
+        assert caught.value.code == "bot_unreachable"
+    if restarts:
+        desk.bot.restart()
+    desk.bot.fails = None
+
+
 async def test_a_bot_started_anew_is_at_rest_at_once(desk: Desk) -> None:
     """It can't act any more on what its earlier process was told (orders)."""
     wanted = await lost(desk, "late")
     assert (await looked(desk, wanted, 2))[0] is State.UNKNOWN
-    desk.clock.advance(2)
-    desk.bot.restart()
+    await away(desk, wanted)
     assert (await looked(desk, wanted, 2))[0] is State.UNKNOWN
     assert await looked(desk, wanted, PATIENCE.cycle_s) == (State.REJECTED, "not_executed")
+
+
+@pytest.mark.parametrize("down_s", [None, DOWN_S / 2], ids=["never_away", "away_for_a_moment"])
+async def test_a_bot_that_was_hardly_away_was_not_started_anew(
+    desk: Desk, down_s: float | None
+) -> None:
+    """A reload of its configuration looks like a start, and what was under way goes on."""
+    wanted = await lost(desk, "late")
+    [late] = desk.bot.pending
+    assert (await looked(desk, wanted, 2))[0] is State.UNKNOWN
+    if down_s is None:
+        desk.bot.restart()
+    else:
+        await away(desk, wanted, down_s=down_s)
+    assert (await looked(desk, wanted, 2, PATIENCE.cycle_s))[0] is State.UNKNOWN
+    late()
+    assert (await looked(desk, wanted, PATIENCE.cycle_s))[0] is State.FILLED
 
 
 async def test_a_run_that_may_have_the_order_is_not_taken_for_a_later_one(desk: Desk) -> None:
@@ -86,6 +117,8 @@ async def test_a_run_that_may_have_the_order_is_not_taken_for_a_later_one(desk: 
     await desk.orders.create(admission(), order(pair="ETH/USDT"))  # notes the run before
     desk.bot.restart()
     wanted = await lost(desk, "late")
+    assert (await looked(desk, wanted, 2))[0] is State.UNKNOWN
+    await away(desk, wanted, restarts=False)
     assert (await looked(desk, wanted, 2, PATIENCE.cycle_s))[0] is State.UNKNOWN
     desk.bot.take_effect()
     assert (await looked(desk, wanted, PATIENCE.cycle_s))[0] is State.FILLED
@@ -95,7 +128,8 @@ async def test_a_bot_whose_clock_was_set_back_is_not_taken_for_restarted(desk: D
     """It looks young then; but it is the run that was noted before the order (freqtrade)."""
     wanted = await lost(desk, "late")
     assert (await looked(desk, wanted, 100))[0] is State.UNKNOWN
-    desk.bot.clock_behind_s = 7_290  # ten seconds after its start
+    await away(desk, wanted, restarts=False)
+    desk.bot.clock_behind_s = 7_290  # a few seconds after its start
     assert (await looked(desk, wanted, 10, PATIENCE.cycle_s))[0] is State.UNKNOWN
 
 
@@ -103,7 +137,9 @@ async def test_a_bot_whose_clock_is_ahead_is_not_taken_for_restarted(desk: Desk)
     """Its start is compared with its own earlier word, never with our clock."""
     desk.bot.started_at = "2025-11-18T11:00:00Z"
     wanted = await lost(desk)
-    assert (await looked(desk, wanted, 10, 10, 10))[0] is State.UNKNOWN
+    assert (await looked(desk, wanted, 10))[0] is State.UNKNOWN
+    await away(desk, wanted, restarts=False)
+    assert (await looked(desk, wanted, 10, 10))[0] is State.UNKNOWN
 
 
 async def test_a_look_that_failed_concludes_nothing(desk: Desk) -> None:
@@ -166,7 +202,7 @@ async def test_with_real_money_absence_needs_a_wallet_that_was_read_since(
         await looked(desk, wanted, 0)
         clock.advance(2)
         if restarts:
-            bot.restart()
+            await away(desk, wanted)
         if coin is not None:
             bot.coins[coin] = 0.5
         assert await looked(desk, wanted, 2, PATIENCE.quiet_s, PATIENCE.cycle_s) == ends
@@ -194,42 +230,14 @@ async def test_an_exit_whose_trade_is_gone_is_for_a_person(desk: Desk, reused: b
     assert (told["outcome"], told["final"]) == ("unknown", False)
 
 
-@pytest.mark.parametrize(
-    ("late", "ends", "found"),
-    [
-        (False, (State.REJECTED, "not_executed"), None),
-        (True, (State.FILLED, None), "order-3"),
-    ],
-    ids=["never_executed", "executed_behind_it"],
-)
-async def test_a_sell_that_stands_for_another_request_is_passed_over(
-    desk: Desk, late: bool, ends: tuple[State, str | None], found: str | None
-) -> None:
-    """One order at the bot is one request's: the next one may be ours, or none is (ledger)."""
-    bought = order(amount="2")
-    await desk.orders.create(admission(), bought)
-    wanted = await lost(desk, "late", side="sell", amount="0.5")
-    desk.bot._exit({"tradeid": 1, "amount": 0.5})
-    await claim_for_another(desk, bought, "order-2")
-    if late:
-        desk.bot.take_effect()
-    assert await looked(desk, wanted, 0, PATIENCE.quiet_s, PATIENCE.cycle_s) == ends
-    assert (await stored(desk, wanted)).bot_order_id == found
-
-
-async def test_a_sell_that_another_takes_this_moment_is_left_to_it(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The store says no behind the look: nothing is concluded, the next look knows it."""
+async def test_a_sell_that_stands_for_another_request_is_for_a_person(desk: Desk) -> None:
+    """One order at the bot is one request's; whose it is can't be told from here (ledger)."""
     bought = order(amount="2")
     await desk.orders.create(admission(), bought)
     wanted = await lost(desk, "lose_done", side="sell", amount="0.5")
     await claim_for_another(desk, bought, "order-2")
-    with monkeypatch.context() as early:
-        early.setattr(desk.ledger, "claimed", nothing_claimed)
-        assert await looked(desk, wanted, 0) == (State.UNKNOWN, "connection_lost")
-    ends = await looked(desk, wanted, 0, PATIENCE.quiet_s, PATIENCE.cycle_s)
-    assert ends == (State.REJECTED, "not_executed")
+    assert await looked(desk, wanted, 0) == (State.NEEDS_REVIEW, "mark_claimed")
+    assert (await stored(desk, wanted)).bot_order_id is None
 
 
 async def test_one_order_that_cannot_be_understood_holds_up_no_other(

@@ -117,11 +117,14 @@ async def test_two_agents_want_the_same_pair_and_one_gets_it(desk: Desk) -> None
     assert len(desk.bot.posts) == 1
 
 
-async def test_what_is_reserved_is_cost_and_fee(desk: Desk) -> None:
-    """Set aside with the order's `reserved` step, at the price that the checks took."""
+async def test_what_is_reserved_is_what_is_sent_and_its_fee(desk: Desk) -> None:
+    """The bot may spend all of the stake, which is half a lot step more than the amount costs."""
     wanted = order(order_type="limit", price="99", amount="2")
     await desk.orders.create(admission(), wanted)
-    assert (await stored(desk, wanted)).reserved_quote == Decimal(198) * Decimal("1.001")
+    record = await stored(desk, wanted)
+    assert record.quote_sent == Decimal("2.000005") * 99
+    assert record.reserved_quote == record.quote_sent * Decimal("1.001")
+    assert desk.bot.posts[0]["stakeamount"] == float(record.quote_sent)
 
 
 async def test_an_exit_reserves_nothing(desk: Desk) -> None:
@@ -156,7 +159,7 @@ async def test_an_unknown_order_keeps_what_it_reserved_until_it_is_known(desk: D
     _, (agent, wanted) = wanted_by_two(amount="1")
     preview = await desk.orders.preview(admission(agent, "dry_run_order"), wanted)
     [failed] = [check for check in preview.checks if not check.passed]
-    assert (failed.rule, failed.limit) == ("balance_too_small", "49.9")
+    assert (failed.rule, failed.limit) == ("balance_too_small", "49.8994995")
     desk.bot.restart()
     for after_s in (0, PATIENCE.quiet_s, PATIENCE.cycle_s):
         desk.clock.advance(after_s)
@@ -170,7 +173,7 @@ async def test_one_that_was_placed_behind_the_bots_word_is_counted(desk: Desk) -
     await desk.orders.create(admission(), order(amount="1"))
     fresh = desk.orders._new_record(admission("agent-b"), order(pair="ETH/USDT"))
     old = await desk.ledger.standing(fresh, before)
-    assert (old.quote, old.entries) == (Decimal("100.1"), 1)
+    assert (old.quote, old.entries) == (Decimal("100.1005005"), 1)
     now = await desk.ledger.standing(fresh, await desk.ledger.mark())
     assert (now.quote, now.entries) == (Decimal(0), 0)
 

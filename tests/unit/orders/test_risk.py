@@ -79,10 +79,11 @@ def test_a_rule_that_can_not_be_evaluated_denies() -> None:
     assert failed(replace(FACTS, balance=None)) == ["balance_too_small"]
 
 
-@pytest.mark.parametrize(("amount", "rules"), [("10", []), ("10.000001", ["notional_too_large"])])
-def test_the_largest_notional_is_a_limit(amount: str, rules: list[str]) -> None:
-    """1,000 quote for one order, to the last digit."""
-    assert failed(FACTS, amount=amount) == rules
+@pytest.mark.parametrize(("price", "rules"), [("100", []), ("100.000001", ["notional_too_large"])])
+def test_the_largest_notional_is_a_limit(price: str, rules: list[str]) -> None:
+    """1,000 quote for one order, to the last digit: of the stake, which is all that is spent."""
+    coarse = replace(FACTS, market=MarketRules(Decimal(4), Decimal(5)))  # 8 is sent as 10
+    assert failed(coarse, amount="8", order_type="limit", price=price) == rules
 
 
 def test_the_notional_of_a_limit_order_is_taken_at_its_own_price() -> None:
@@ -92,10 +93,13 @@ def test_the_notional_of_a_limit_order_is_taken_at_its_own_price() -> None:
 
 
 def test_the_fee_counts_against_the_balance() -> None:
-    """Cost and fee together must be free: 900 and 0.9 do not fit into 900.5."""
-    tight = replace(FACTS, balance=Balance("USDT", Decimal(10_000), Decimal("900.5"), True))
-    assert failed(tight, amount="9") == ["balance_too_small"]
-    assert failed(tight, amount="8.9") == []
+    """Stake and fee together must be free: 905 and 0.905 do not fit into 905.9."""
+
+    def tight(free: str) -> Facts:
+        return replace(FACTS, balance=Balance("USDT", Decimal(10_000), Decimal(free), True))
+
+    assert failed(tight("905.904"), amount="9") == ["balance_too_small"]
+    assert failed(tight("905.905"), amount="9") == []
 
 
 def test_a_small_wallet_has_a_smaller_largest_notional() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 from mcp_gateway.domain.market import LARGEST_RESERVE, MarketRules
 from mcp_gateway.domain.orders import Check, OrderRecord, State, canonical
 from mcp_gateway.domain.positions import Balance, BotState
+from mcp_gateway.freqtrade.orders import quote_for
 from mcp_gateway.orders.risk import (
     NOTHING_STANDS,
     PRICE_MARGIN,
@@ -62,7 +63,7 @@ def test_a_stake_below_the_smallest_is_denied(amount: str, price: str | None, pa
     assert set(found) == (set() if passes else {"stake_below_minimum"})
     if not passes:
         told = found["stake_below_minimum"]
-        assert (told.limit, told.value) == ("15", "14")
+        assert (told.limit, told.value) == ("15", "14.5")
 
 
 def test_the_smallest_amount_binds_as_a_stake_too() -> None:
@@ -111,17 +112,33 @@ def test_an_entry_below_a_step_is_denied() -> None:
 def test_no_entry_passes_that_the_bot_might_raise(
     amount: Decimal, price: Decimal, step: Decimal, stake: Decimal, smallest: Decimal | None
 ) -> None:
-    """Whole steps bought at the price reach every minimum of the exchange's, without its reserve."""
+    """What is sent reaches every minimum with its reserve, and what is bought of it without."""
     market = MarketRules(step, stake, smallest)
+    minimum = max(stake, (smallest or step) * price)
+    sent = quote_for(amount, price, step)
     if unmet(canonical(price), canonical(amount), market) & {
         "stake_below_minimum", "amount_below_step",
     }:  # fmt: skip
-        assert amount < step or amount * price < LARGEST_RESERVE * max(
-            stake, (smallest or step) * price
-        )
+        assert amount < step or sent < LARGEST_RESERVE * minimum
     else:
-        assert amount >= step
-        assert amount * price >= LARGEST_RESERVE * max(stake, (smallest or step) * price)
+        assert sent >= LARGEST_RESERVE * minimum
+        assert (sent / price // step) * step * price >= minimum
+
+
+@pytest.mark.parametrize(("price", "at"), [(None, Decimal(100)), ("90", Decimal(90))])
+def test_what_is_weighed_is_what_is_sent(price: str | None, at: Decimal) -> None:
+    """Whole steps and a half, at the order's price; with its fee that is all it may cost."""
+    wanted = order(amount="1.009", price=price, order_type="limit" if price else "market")
+    told = judge(wanted, replace(FACTS, fee_rate=Decimal("0.002")), NOTHING_STANDS)
+    assert told.stake == Decimal("1.005") * at
+    assert told.reserved == told.stake * Decimal("1.002")
+
+
+def test_an_exit_or_an_order_without_a_price_has_no_stake() -> None:
+    """Nothing is spent by a sale; and of what has no price nobody knows."""
+    unpriced = judge(order(), replace(FACTS, price=None), NOTHING_STANDS)
+    sale = judge(order(side="sell"), FACTS, NOTHING_STANDS)
+    assert [(told.stake, told.reserved) for told in (unpriced, sale)] == [(None, None)] * 2
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ async def sought(desk: Desk, wanted: OrderRequest) -> tuple[Search, OrderRecord,
     """Return a search, and what it takes to look for an order."""
     record = await stored(desk, wanted)
     noted = Noted.of(await desk.ledger.history(record.order_id))
-    return Search(desk.ledger, desk.reconciler.bot), record, noted
+    return Search(desk.reconciler.bot), record, noted
 
 
 @pytest.mark.parametrize(

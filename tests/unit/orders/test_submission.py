@@ -15,7 +15,6 @@ from tests.support.desk import (
     Desk,
     admission,
     claim_for_another,
-    nothing_claimed,
     open_desk,
     order,
     refused,
@@ -132,23 +131,16 @@ async def test_an_answer_that_describes_another_trade_proves_nothing(desk: Desk)
     assert (await desk.orders.get(admission(), wanted.request_id))["outcome"] == "placed"
 
 
-@pytest.mark.parametrize(
-    ("late", "code"), [(False, "mark_missing"), (True, "mark_claimed")], ids=["before", "after"]
-)
-async def test_one_order_of_the_bots_is_one_requests(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, late: bool, code: str
-) -> None:
-    """What stands for another request is not this one's, claimed before the look or behind it."""
+async def test_one_order_of_the_bots_is_one_requests(desk: Desk) -> None:
+    """What stands for another request already is not taken for this one as well (ledger)."""
     bought = order(amount="2")
     await desk.orders.create(admission(), bought)
     await claim_for_another(desk, bought, "order-2")
-    if late:
-        monkeypatch.setattr(desk.ledger, "claimed", nothing_claimed)
     sold = order(side="sell", amount="0.5")
     assert (await refused(desk, sold)).code == "outcome_unknown"
     assert [one["order_id"] for one in desk.bot.status[0]["orders"]] == ["order-1", "order-2"]
     record = await stored(desk, sold)
-    assert (record.state, record.code) == (State.UNKNOWN, code)
+    assert (record.state, record.code) == (State.UNKNOWN, "mark_claimed")
     assert record.bot_order_id is None
 
 
