@@ -15,10 +15,11 @@ from mcp_gateway.domain.market import Candle
 from mcp_gateway.domain.positions import Balance, BotHealth, BotState, Position, Trade
 from mcp_gateway.errors import BotUnavailable
 from mcp_gateway.freqtrade import shapes
+from mcp_gateway.freqtrade.figures import NOTHING
+from mcp_gateway.freqtrade.trades import ForeignTrade, OpenTrades, Positions, Trades
 from mcp_gateway.telemetry import logs
 
 Shape = TypeVar("Shape", bound=BaseModel)
-NOTHING = shapes.NOTHING
 CANDLE_COLUMNS = ("__date_ts", "open", "high", "low", "close", "volume")
 
 _log = logs.get(__name__)
@@ -104,22 +105,22 @@ def unmanaged_coins(body: bytes) -> tuple[str, ...]:
 
 def trades(body: bytes) -> tuple[Trade, ...]:
     """Read GET /status; one trade that can't be read does not hide the others."""
-    return tuple(each.trade() for each in _read(shapes.OpenTrades, body).root)
+    return tuple(each.trade() for each in _read(OpenTrades, body).root)
 
 
 def positions(body: bytes) -> tuple[Position, ...]:
     """Read GET /status; a resting entry owns nothing yet."""
-    return tuple(each.position() for each in _read(shapes.Positions, body).root if each.amount)
+    return tuple(each.position() for each in _read(Positions, body).root if each.amount)
 
 
 def closed_trades(body: bytes) -> tuple[Trade, ...]:
     """Read GET /trades, as it is ordered; those that can't be read too."""
-    return tuple(each.trade() for each in _read(shapes.Trades, body).trades if not each.is_open)
+    return tuple(each.trade() for each in _read(Trades, body).trades if not each.is_open)
 
 
 def trade(body: bytes) -> Trade:
     """Read GET /trade/ID."""
-    return _read(shapes.ForeignTrade, body).trade()
+    return _read(ForeignTrade, body).trade()
 
 
 def entered(body: bytes) -> Trade | None:

@@ -133,13 +133,20 @@ class Ledger:
             lambda connection: rows.find(connection, issuer, subject, request_id)
         )
 
-    async def by_id(self, order_id: str, request_id: UUID | None) -> OrderRecord | None:
-        """Return an order by the gateway's id, or by anybody's request id: for operators."""
-        named = orders.c.order_id == order_id
-        if request_id is not None:
-            named |= orders.c.request_id == str(request_id)
-            named |= orders.c.order_id == request_id.hex
-        return next(iter(await self._records(select(orders).where(named))), None)
+    async def by_id(self, order_id: str) -> OrderRecord | None:
+        """Return an order by the gateway's id."""
+        return next(
+            iter(await self._records(select(orders).where(orders.c.order_id == order_id))), None
+        )
+
+    async def by_uuid(self, wanted: UUID) -> tuple[OrderRecord, ...]:
+        """Return every order that a UUID may mean, oldest first: for operators.
+
+        Callers choose their request ids, so several may use the same, or the order id of
+        another's.
+        """
+        named = (orders.c.request_id == str(wanted)) | (orders.c.order_id == wanted.hex)
+        return await self._records(_oldest_first(select(orders).where(named)))
 
     async def by_tags(self, tags: Collection[str]) -> tuple[OrderRecord, ...]:
         """Return the entries that carry these tags; oldest first."""

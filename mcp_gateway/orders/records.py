@@ -1,6 +1,6 @@
 """What an operator asks of the records, whether a gateway runs or not: JSON-ready answers."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -57,7 +57,9 @@ async def show_order(records: Records, args: Mapping[str, Any], _operator: str) 
 async def settle_order(records: Records, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
     """Settle one order that waits for review, as an operator found out; return it as it is then."""
     record = await _named(records, args)
-    settled = await settle(records.ledger, records.bot, record, _decision(args), operator)
+    settled = await settle(
+        records.ledger, records.bot, record, _decision(args), operator, bot_name=records.bot_name
+    )
     return _row(settled) | {"operator": operator}
 
 
@@ -114,11 +116,27 @@ VERBS: Final[Mapping[str, Verb]] = {
 
 
 async def _named(records: Records, args: Mapping[str, Any]) -> OrderRecord:
+    """Return the one order that an operator names; an order id, as it is written, names one."""
     wanted = str(args.get("id", "")).lower()
-    record = await records.ledger.by_id(wanted, _as_uuid(wanted))
-    if record is None:
+    if (record := await records.ledger.by_id(wanted)) is not None:
+        return record
+    uuid = _as_uuid(wanted)
+    found = () if uuid is None else await records.ledger.by_uuid(uuid)
+    if not found:
         raise NotFound("There is no such order.", code="order_unknown", hint="List them.")
-    return record
+    if len(found) > 1:
+        raise _ambiguous(found)
+    return found[0]
+
+
+def _ambiguous(found: Sequence[OrderRecord]) -> RequestInvalid:
+    ids = [one.order_id for one in found]
+    return RequestInvalid(
+        f"More than one order has this id: {', '.join(ids)}.",
+        code="order_ambiguous",
+        hint="Name one by its order id, as it is written here.",
+        detail={"order_ids": ids},
+    )
 
 
 def _decision(args: Mapping[str, Any]) -> Decision:

@@ -19,6 +19,7 @@ from mcp_gateway.orders.protocol import Event
 from mcp_gateway.orders.steps import Move, Origin
 
 CODE: Final = "settled"
+MOST_FILLED: Final = 2  # times the amount: beyond it lies a slip of the pen
 ORIGIN: Final = Origin("control", "settle", operation="settle_order")
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=1000)]
 
@@ -52,6 +53,8 @@ async def settle(
     record: OrderRecord,
     decision: Decision,
     operator: str,
+    *,
+    bot_name: str,
 ) -> OrderRecord:
     """Write an operator's decision down, and return the order as it stands then.
 
@@ -59,14 +62,18 @@ async def settle(
 
     Args:
         operator: the account that decided, by the system's word and not by its own.
+        bot_name: under which the ledger keeps the orders of ``bot``.
 
     Raises:
         RequestInvalid: the order does not wait for a person, or no longer
-            (``not_under_review``), or the bot shows that it was placed (``mark_found``).
+            (``not_under_review``), it was sent to a bot of another name (``other_bot``), the bot
+            shows that it was placed (``mark_found``), or more was filled than can be.
         BotError: the bot can't be asked whether it has the entry; nothing was settled.
     """
     if record.state is not State.NEEDS_REVIEW:
         raise _not_under_review()
+    if record.bot != bot_name:
+        raise _other_bot(record)
     found = await _at_the_bot(bot, record)
     if found is not None and decision.finding == "not-placed":
         raise RequestInvalid(
@@ -92,6 +99,16 @@ def _not_under_review() -> RequestInvalid:
         "The order does not wait for review.",
         code="not_under_review",
         hint="`mcp-gateway orders list --state needs_review` shows those that do.",
+    )
+
+
+def _other_bot(record: OrderRecord) -> RequestInvalid:
+    """Return the refusal to ask this bot about another's order: of course it has none."""
+    return RequestInvalid(
+        f"The order was sent to the bot {record.bot}, which is not the one of these settings.",
+        code="other_bot",
+        hint="Settle it with the settings of that bot, MCP_GATEWAY_BOT among them.",
+        detail={"bot": record.bot},
     )
 
 
@@ -122,6 +139,13 @@ def _by_word(record: OrderRecord, decision: Decision) -> list[Move]:
 
     Nothing can be followed, so it ends here: filled with what the operator found, or vanished.
     """
+    limit = record.amount * MOST_FILLED
+    if decision.filled is not None and decision.filled > limit:
+        raise RequestInvalid(
+            f"filled is at most {canonical(limit)}, twice the order's amount.",
+            hint="Give what was carried out of this order, in base.",
+            detail={"field": "filled", "limit": canonical(limit)},
+        )
     changes: dict[str, Any] = {
         "actual_amount": decision.filled,
         "filled_amount": decision.filled or record.filled_amount,

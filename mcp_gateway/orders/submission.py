@@ -207,7 +207,7 @@ class Submission:
             raise answers.unknown(sent) from error
 
     async def _now(self, record: OrderRecord) -> OrderRecord:
-        return await self.ledger.by_id(record.order_id, None) or record
+        return await self.ledger.by_id(record.order_id) or record
 
     async def _outcome(
         self,

@@ -38,6 +38,6 @@ async def executed_late(desk: Desk, **changes: object) -> OrderRecord:
     record = await given_up(desk, **changes)
     desk.bot.take_effect()
     await desk.follower.look()
-    found = await desk.ledger.by_id(record.order_id, None)
+    found = await desk.ledger.by_id(record.order_id)
     assert found is not None
     return found

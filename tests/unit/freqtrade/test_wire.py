@@ -1,5 +1,6 @@
 """The bot's JSON becomes values of ours; what cannot be read is nonsense."""
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -218,11 +219,105 @@ def test_every_number_of_a_trade_may_be_null() -> None:
     trade = wire.trade(orjson.dumps({k: v if k in kept else None for k, v in raw.items()}))
     assert trade.amount == 0
     assert (trade.open_rate, trade.lot_step, trade.opened_at) == (None, None, None)
-    order = {"order_id": "1", "ft_order_side": "buy"}
-    nulls = dict.fromkeys(["amount", "filled", "average", "price", "order_timestamp", "status"])
+    order = {"order_id": "1", "ft_order_side": "buy", "is_open": True, "amount": 2}
+    nulls = dict.fromkeys(["filled", "average", "price", "order_timestamp", "status"])
     bare = wire.trade(orjson.dumps(raw | {"orders": [order | nulls]}))
-    assert bare.orders[0].amount == 0
+    assert (bare.orders[0].amount, bare.orders[0].filled) == (Decimal(2), Decimal(0))
     assert (bare.orders[0].price, bare.orders[0].at) == (None, None)
+
+
+@pytest.mark.parametrize("number", [1e300, -1e300, 2**70, 10**400, 1e16])
+@pytest.mark.parametrize(
+    ("field", "read"),
+    [("current_rate", "current_rate"), ("open_rate", "open_rate"), ("fee_open", "fee_rate"),
+     ("fee_open_cost", "entry_fee"), ("amount_precision", "lot_step")],
+)  # fmt: skip
+def test_a_number_beyond_all_bounds_reads_as_null(field: str, read: str, number: float) -> None:
+    """Decimals would overflow later, in the middle of an order."""
+    raw = body_of("trade closed")
+    assert getattr(wire.trade(orjson.dumps(raw)), read) is not None
+    absurd = json.dumps(raw | {field: number}).encode()
+    assert getattr(wire.trade(absurd), read) is None
+
+
+@pytest.mark.parametrize("field", ["current_rate", "open_rate"])
+@pytest.mark.parametrize("price", [0, -5])
+def test_a_price_is_above_0(field: str, price: float) -> None:
+    """What an order costs, and what is held is worth, would come out as nothing or less."""
+    assert getattr(wire.trade(told("trade open", **{field: price})), field) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "precision"), [(2, 1e9), (2, 19), (2, -1), (4, 0), (4, -0.1), (4, 1e-300)]
+)
+def test_a_precision_that_is_none_gives_no_lot_step(mode: int, precision: float) -> None:
+    """A step of a billion decimal places would end in an overflow when it is sold by it."""
+    raw = body_of("trade open") | {"precision_mode": mode, "amount_precision": precision}
+    assert wire.trade(orjson.dumps(raw)).lot_step is None
+
+
+def with_order(**changed: Any) -> dict[str, Any]:
+    """Return a trade of which one order tells something else."""
+    trade: dict[str, Any] = body_of("trade open")
+    return trade | {"orders": [trade["orders"][0] | changed]}
+
+
+UNREADABLE: list[dict[str, Any]] = [
+    with_order(filled=-5),
+    with_order(filled=None),
+    with_order(filled=1e300),
+    with_order(amount=1, filled=2.1),
+    with_order(amount=None),
+    with_order(amount=0),
+    with_order(amount=-1),
+    with_order(is_open=None),
+    with_order(order_id=None),
+    body_of("trade open") | {"orders": None},
+    body_of("trade open") | {"amount": -1},
+    body_of("trade open") | {"amount": 1e300},
+    body_of("trade open") | {"trade_id": 2**63},
+    body_of("trade open") | {"trade_id": 2**70},
+    body_of("trade open") | {"trade_id": 0},
+    body_of("trade open") | {"open_timestamp": 1e300},
+]
+
+
+@pytest.mark.parametrize("odd", UNREADABLE)
+def test_a_trade_that_makes_no_sense_is_never_a_fact(odd: dict[str, Any]) -> None:
+    """Asked for alone it is nonsense; a wrong fill or cancel would stand for good."""
+    with pytest.raises(BotUnavailable) as caught:
+        wire.trade(json.dumps(odd).encode())
+    assert caught.value.code == "bot_nonsense"
+
+
+@pytest.mark.parametrize("odd", UNREADABLE)
+def test_a_trade_that_makes_no_sense_does_not_hide_the_others(odd: dict[str, Any]) -> None:
+    """In a list it is told as there and unreadable: its pair is held, its orders are not known."""
+    sound = body_of("status while holding")[0]
+    for read, body in (
+        (wire.trades, [sound, odd, sound]),
+        (wire.closed_trades, {"trades": [one | {"is_open": False} for one in (sound, odd, sound)]}),
+    ):
+        first, second, third = read(json.dumps(body).encode())
+        assert first == third
+        assert (first.readable, second.readable) == (True, False)
+        assert (second.pair, second.tag, second.orders) == (odd["pair"], odd["enter_tag"], ())
+
+
+def test_an_unreadable_order_hides_no_position() -> None:
+    """What is held is told by the trade itself; an amount that can't be is not left out."""
+    odd = with_order(filled=-5)
+    [position] = wire.positions(orjson.dumps([odd]))
+    assert position.amount == Decimal(str(odd["amount"]))
+    with pytest.raises(BotUnavailable):
+        wire.positions(orjson.dumps([odd | {"amount": -5}]))
+
+
+def test_an_order_may_be_filled_a_little_beyond_its_amount() -> None:
+    """Exchanges round."""
+    amount = body_of("trade open")["orders"][0]["amount"]
+    [order] = wire.trade(orjson.dumps(with_order(filled=amount * 1.01))).orders
+    assert order.filled > order.amount
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])

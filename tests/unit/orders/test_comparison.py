@@ -202,7 +202,7 @@ async def test_an_order_settled_by_word_is_no_difference(desk: Desk) -> None:
     before = await kinds(desk)
     decision = {"finding": "placed", "reason": "4711 at the exchange", "filled": "1"}
     made = Decision.model_validate(decision)
-    await settle(desk.ledger, desk.reconciler.bot, waits, made, "ann")
+    await settle(desk.ledger, desk.reconciler.bot, waits, made, "ann", bot_name=BOT)
     assert await kinds(desk) == [kind for kind in before if kind != "needs_review"]
 
 
@@ -210,7 +210,7 @@ async def test_an_order_settled_by_the_bots_numbers_is_no_difference(desk: Desk)
     """The contradiction is over once an operator has said so."""
     waits = await executed_late(desk)
     made = Decision.model_validate({"finding": "placed", "reason": "the bot holds it"})
-    await settle(desk.ledger, desk.reconciler.bot, waits, made, "ann")
+    await settle(desk.ledger, desk.reconciler.bot, waits, made, "ann", bot_name=BOT)
     assert await kinds(desk) == []
 
 

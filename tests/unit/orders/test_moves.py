@@ -42,7 +42,7 @@ FACTS = Facts(
     open_trades=(), pair_is_held=False, bot_started_at=STARTED,
     price=Price(Decimal(100), 10.0, 300), held=HELD, market=MarketRules(Decimal("0.1")),
 )  # fmt: skip
-PASSED = Verdict((), Decimal(100), Decimal("0.1"), Decimal(105))
+PASSED = Verdict((), Decimal(100), Decimal("0.1"), Decimal(105), Decimal("105.105"))
 DONE = Execution(7, "b8", Decimal(1), Decimal(1), Decimal(100), Decimal("0.1"))
 
 
@@ -106,11 +106,10 @@ def test_where_nothing_was_noted_nothing_is_read() -> None:
     ("side", "facts", "verdict"),
     [
         ("buy", FACTS, replace(PASSED, stake=None)),
-        ("buy", FACTS, replace(PASSED, cost=None)),
-        ("buy", FACTS, replace(PASSED, fee=None)),
+        ("buy", FACTS, replace(PASSED, reserved=None)),
         ("sell", replace(FACTS, held=None), PASSED),
     ],
-    ids=["no_stake", "no_cost", "no_fee", "nothing_held"],
+    ids=["no_stake", "nothing_to_reserve", "nothing_held"],
 )
 def test_what_no_check_could_let_pass_is_a_bug_and_loud(
     side: Side, facts: Facts, verdict: Verdict
@@ -127,7 +126,7 @@ def test_a_denial_names_the_first_rule_and_notes_them_all() -> None:
         Check("b", False, "B is not met.", "5", "4"),
         Check("c", False, "C is not met."),
     )
-    move = moves.denied_by(Verdict(checks, None, None, None))
+    move = moves.denied_by(Verdict(checks, None, None, None, None))
     assert (move.event, move.code) == (Event.DENY, "b")
     first = {"rule": "b", "limit": "5", "value": "4"}
     assert dict(move.changes) == {"message": "B is not met.", "answer": first}

@@ -134,7 +134,7 @@ async def test_what_was_bought_too_late_can_be_sold_by_its_agent(desk: Desk) -> 
     part = await desk.orders.create(admission(), order(side="sell", amount="0.4"))
     rest = await desk.orders.create(admission(), order(side="sell", amount="0.6"))
     assert [sold.answer["status"] for sold in (part, rest)] == ["filled", "filled"]
-    assert (await desk.ledger.by_id(record.order_id, None)) == record
+    assert (await desk.ledger.by_id(record.order_id)) == record
     assert desk.bot.status == []
 
 
@@ -145,5 +145,5 @@ async def test_an_order_of_somebody_elses_mark_contradicts_nothing(desk: Desk) -
     desk.bot.enter("ETH/USDT", "gw:of-another-ledger")
     desk.bot.enter(PAIR, "strategy")
     await desk.follower.look()
-    assert (await desk.ledger.by_id(record.order_id, None)) == record
+    assert (await desk.ledger.by_id(record.order_id)) == record
     assert contradicted() == before

@@ -36,7 +36,7 @@ def decision(finding: str, **changes: Any) -> Decision:
 
 async def settled(desk: Desk, record: OrderRecord, finding: str, **changes: Any) -> OrderRecord:
     made = decision(finding, **changes)
-    return await settle(desk.ledger, desk.reconciler.bot, record, made, "ann")
+    return await settle(desk.ledger, desk.reconciler.bot, record, made, "ann", bot_name=BOT)
 
 
 async def told(desk: Desk, record: OrderRecord) -> dict[str, Any]:
@@ -133,7 +133,7 @@ async def test_an_entry_that_the_bot_shows_is_not_settled_as_nothing(desk: Desk)
         assert refused.value.code == "mark_found"
         if desk.bot.status:
             desk.bot._exit({"tradeid": 1})
-    assert (await desk.ledger.by_id(waits.order_id, None)) == waits
+    assert (await desk.ledger.by_id(waits.order_id)) == waits
 
 
 async def test_an_entry_is_not_settled_while_the_bot_is_away(desk: Desk) -> None:
@@ -143,7 +143,7 @@ async def test_an_entry_is_not_settled_while_the_bot_is_away(desk: Desk) -> None
     for finding in ("placed", "not-placed"):
         with pytest.raises(BotUnavailable):
             await settled(desk, waits, finding)
-    assert (await desk.ledger.by_id(waits.order_id, None)) == waits
+    assert (await desk.ledger.by_id(waits.order_id)) == waits
 
 
 async def test_an_exit_is_settled_though_the_bot_is_away(desk: Desk) -> None:
@@ -151,6 +151,28 @@ async def test_an_exit_is_settled_though_the_bot_is_away(desk: Desk) -> None:
     waits = await sold_and_forgotten(desk)
     desk.bot.fails = 500
     assert (await settled(desk, waits, "not-placed")).state is State.REJECTED
+
+
+async def test_no_more_is_settled_as_filled_than_twice_the_amount(desk: Desk) -> None:
+    """A slip of the pen would stand for good; the refusal names the limit."""
+    waits = await sold_and_forgotten(desk)
+    with pytest.raises(RequestInvalid) as refused:
+        await settled(desk, waits, "placed", filled="2.00001")
+    assert refused.value.code == "request_invalid"
+    assert refused.value.detail == {"field": "filled", "limit": "2"}
+    assert (await settled(desk, waits, "placed", filled="2")).filled_amount == Decimal(2)
+
+
+@pytest.mark.parametrize("finding", ["placed", "not-placed"])
+async def test_an_order_of_another_bot_is_not_settled(desk: Desk, finding: str) -> None:
+    """The bot that is asked has never seen it: its mark would be missed, and it would be sold."""
+    waits = await executed_late(desk)
+    with pytest.raises(RequestInvalid) as refused:
+        await settle(
+            desk.ledger, desk.reconciler.bot, waits, decision(finding), "ann", bot_name="second"
+        )
+    assert (refused.value.code, refused.value.detail) == ("other_bot", {"bot": BOT})
+    assert (await desk.ledger.by_id(waits.order_id)) == waits
 
 
 async def test_only_what_waits_for_a_person_is_settled(desk: Desk) -> None:
