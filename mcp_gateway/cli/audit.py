@@ -4,7 +4,7 @@ import json
 
 import click
 
-from mcp_gateway.cli.records import ask_records
+from mcp_gateway.cli.records import LIMIT, ask_records
 from mcp_gateway.clock import Clock
 from mcp_gateway.settings import Settings
 
@@ -20,7 +20,7 @@ def audit() -> None:
 
 
 @audit.command("tail")
-@click.option("--limit", default=20, show_default=True, help="At most this many rows.")
+@click.option("--limit", type=LIMIT, default=20, show_default=True, help="At most this many rows.")
 @click.option("--event", help="Rows of this kind only, e.g. order.denied.")
 @click.option("--subject", help="Rows of this caller only.")
 @click.option("--request-id", help="Rows of this order only.")

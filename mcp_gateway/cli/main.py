@@ -78,8 +78,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; every anticipated failure becomes a sentence and an exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        result: Any = cli.main(arguments, prog_name="mcp-gateway", standalone_mode=False)
+        _must_be_text(words)
+        result: Any = cli.main(words, prog_name="mcp-gateway", standalone_mode=False)
     except (GatewayError, ExceptionGroup) as error:
         return _told(next(failures_in(error)))
     except click.ClickException as error:
@@ -89,6 +91,15 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo("Interrupted.", err=True)
         return FAILED
     return result if isinstance(result, int) else 0
+
+
+def _must_be_text(words: list[str]) -> None:
+    """Refuse what is not UTF-8: it could be neither sent to a gateway nor written down."""
+    for place, word in enumerate(words, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"Argument {place} is not UTF-8.") from None
 
 
 def _told(error: Exception) -> int:

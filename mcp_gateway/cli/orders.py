@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from mcp_gateway.cli.records import ask_records
+from mcp_gateway.cli.records import LIMIT, ask_records
 from mcp_gateway.settings import Settings
 
 DIFFERENT: Final = 1
@@ -24,7 +24,9 @@ def orders() -> None:
 
 
 @orders.command("list")
-@click.option("--limit", default=20, show_default=True, help="At most this many, newest first.")
+@click.option(
+    "--limit", type=LIMIT, default=20, show_default=True, help="At most this many, newest first."
+)
 @click.option("--agent", help="Of this agent only.")
 @click.option("--state", help="In this state only, e.g. unknown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the SQL libraries are imported when a command needs them
 OF_THE_SANDBOX_TOO: Final = (
     "orders.list", "orders.show", "orders.reconcile", "audit.tail", "orders.settle",
 )  # fmt: skip
+LIMIT: Final = click.IntRange(1, 1000)  # rows of one answer
 VERBS: Final = (*OF_THE_SANDBOX_TOO, "audit.token")
 
 

@@ -45,7 +45,7 @@ class Cancellation:
             return _ended(record)
         record = await self.ledger.move(record, [Move(Event.ASK_CANCEL, "cancel_asked")], origin)
         # The last look, right before: between it and the bot lies one request.
-        if not await self._is_alone(record):  # it ended a moment ago
+        if not await self._is_alone(record):  # it ended a moment ago, or is not shown just now
             return _ended(await self.follower.follow(record))
         answer = await self.bot.cancel(answers.trade_of(record))
         self.finder.forget_positions()
@@ -96,6 +96,8 @@ def _ended(record: OrderRecord) -> OrderRecord:
     """Return an order that is cancelled already; refuse for one that can't be."""
     if record.state in protocol.ENDED_UNFILLED:
         return record
+    if record.state in protocol.RESTING:
+        raise cancel_unanswered()
     if (error := answers.refusal(record)) is not None and not protocol.is_final(record.state):
         raise error
     raise _not_resting(record, "There is nothing of it left to cancel.", None)

@@ -148,19 +148,23 @@ class Follower:
         It deletes an entry that was cancelled unfilled, trade and all, and only its event told
         why. From a trade that stays it hides an order that was cancelled unfilled.
         """
-        if record.code == "cancel_asked" and self.clock.now() - record.updated_at < CANCEL_ACTS:
-            return Move(Event.CANCEL, record.code)  # by us, and the answer was lost
         if (reason := self._cancelled.get(record.tag)) is not None:  # kept: the store may fail now
             return Move(Event.CANCEL, reason)
         if trade is not None and trade.tag == await self._tag_of_trade(record):
-            return Move(Event.CANCEL, "cancelled_at_bot")
+            return Move(Event.CANCEL, self._asked_lately(record) or "cancelled_at_bot")
         # The event that tells why may come a moment after the deletion, and a bot that is being
         # set up may show another's books for a moment. Ids of deleted trades are given out again.
         now = self.clock.monotonic()
         if now - self._missed.setdefault(record.order_id, now) < INTERVAL_S:
             return None
         self._missed.pop(record.order_id, None)
-        return Move(Event.VANISH)
+        asked = self._asked_lately(record)  # and the answer was lost
+        return Move(Event.VANISH) if asked is None else Move(Event.CANCEL, asked)
+
+    def _asked_lately(self, record: OrderRecord) -> str | None:
+        """Return the code of a cancel that we have just asked for."""
+        lately = self.clock.now() - record.updated_at < CANCEL_ACTS
+        return record.code if record.code == "cancel_asked" and lately else None
 
     async def _tag_of_trade(self, record: OrderRecord) -> str | None:
         if record.side == "buy":

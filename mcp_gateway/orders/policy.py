@@ -31,6 +31,10 @@ from mcp_gateway.settings import Settings, environment_name
 _PATTERN: Final = re.compile(r"\*/[A-Z0-9]{1,20}", re.ASCII)
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # a TOML key that needs no quotes
 _EXTRA: Final = "extra_forbidden"
+LARGEST_BYTES: Final = 1_000_000  # ten thousand pairs
+MOST_FAULTS: Final = 50  # told at once
+# Parsed again in search of the faults' lines, in characters: less than a second.
+MOST_SEARCHED: Final = 1_000_000
 
 Keys = tuple[str, ...]
 
@@ -83,8 +87,8 @@ def load_policy(path: Path | None) -> Policy:
     """Read the policy file; without one, nothing is told.
 
     Raises:
-        ConfigurationError: every fault of the file, one line each, with the line's number
-            where it can be found.
+        ConfigurationError: every fault of the file, but for those beyond the first fifty, one
+            line each, with the line's number where it can be found in good time.
     """
     if path is None:
         return Policy()
@@ -111,7 +115,7 @@ def _refused(faults: list[str]) -> ConfigurationError:
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = path.read_text("utf-8")
+        text = _text(path)
         return text, _parsed(text)
     except OSError as error:
         raise _refused([f"{path} cannot be read ({error.strerror})"]) from None
@@ -119,8 +123,18 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise _refused(["not TOML in UTF-8"]) from None
     except ValueError as error:
         raise _refused([f"not TOML: {error}"]) from None
+    except RecursionError:
+        raise _refused(["not TOML that can be read: its brackets go too deep"]) from None
     except ArithmeticError:  # what Decimal says of an exponent beyond its own
         raise _refused(["not TOML: a number in it is beyond all bounds"]) from None
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        raw = file.read(LARGEST_BYTES + 1)
+    if len(raw) > LARGEST_BYTES:
+        raise _refused([f"larger than {LARGEST_BYTES} bytes"])
+    return raw.decode("utf-8").replace("\r\n", "\n")
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -128,7 +142,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _faults(error: ValidationError, text: str) -> list[str]:
-    """Return one line for each fault, in the order of the file."""
+    """Return one line for each fault, in the order of the file; the last says how many more."""
     lines = _lines(text)
     found = []
     for item in error.errors(include_url=False):
@@ -137,8 +151,10 @@ def _faults(error: ValidationError, text: str) -> list[str]:
         says = item["msg"].removeprefix("Value error, ") if known else "there is no such key"
         line = lines.get(keys)
         place = _written(keys) if line is None else f"line {line}: {_written(keys)}"
-        found.append((line or 0, f"{place}: {says}"))
-    return [fault for _, fault in sorted(found, key=lambda one: one[0])]
+        found.append((line is None, line or 0, f"{place}: {says}"))
+    told = [fault for *_, fault in sorted(found, key=lambda one: one[:2])]
+    rest = len(told) - MOST_FAULTS
+    return told if rest <= 0 else [*told[:MOST_FAULTS], f"and {rest} more faults"]
 
 
 def _written(keys: Keys) -> str:
@@ -149,16 +165,22 @@ def _lines(text: str) -> dict[Keys, int]:
     """Return the line of every key, as far as it can be told.
 
     The parser tells no positions of values. So it is given each table once more, line by
-    line: a key stands where it is first seen.
+    line: a key stands where it is first seen. A long table is parsed very often so: beyond
+    MOST_SEARCHED nothing more is looked for.
     """
     found: dict[Keys, int] = {}
     table: list[str] = []
+    searched = 0
     for number, line in enumerate(text.split("\n"), 1):
         if line.lstrip().startswith("["):
             table.clear()
         table.append(line)
-        with suppress(ValueError, ArithmeticError):  # in the middle of something longer
-            for keys in _keys(_parsed("\n".join(table))):
+        part = "\n".join(table)
+        searched += len(part)
+        if searched > MOST_SEARCHED:
+            break
+        with suppress(ValueError, ArithmeticError, RecursionError):  # amid something longer
+            for keys in _keys(_parsed(part)):
                 found.setdefault(keys, number)
     return found
 

@@ -87,6 +87,8 @@ class Reconciler:
         metrics.orders_unresolved.set(len(unknown))
         metrics.orders_under_review.set(len(waiting))
         self._forget_all_but(unknown)
+        for record in unknown:
+            self._watches.setdefault(record.order_id, Watch(self.clock.monotonic()))
         await for_each(unknown, self.resolve)
 
     async def resolve(self, record: OrderRecord) -> OrderRecord:
@@ -104,10 +106,16 @@ class Reconciler:
         except TradeGone:
             return await self._settled(record, Move(Event.GIVE_UP, "trade_gone"))
         except BotError as error:
-            now, closed = self.clock.monotonic(), error.code == "bot_unreachable"
-            watch = self._watches.get(record.order_id, Watch(now))
-            self._watches[record.order_id] = unanswered(watch, now, closed=closed)
+            self._note_silence(error)
             raise
+
+    def _note_silence(self, error: BotError) -> None:
+        """Note that the bot did not answer: that says the same to every order that is looked for."""
+        now, closed = self.clock.monotonic(), error.code == "bot_unreachable"
+        self._watches = {
+            order_id: unanswered(watch, now, closed=closed)
+            for order_id, watch in self._watches.items()
+        }
 
     async def _looked_for(self, record: OrderRecord, noted: Noted) -> OrderRecord:
         # Taken before the bot is asked: what is missing from its books now must be missing later.

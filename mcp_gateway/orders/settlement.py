@@ -120,9 +120,7 @@ def _moves(
         "reason": decision.reason,
         "operator": operator,
         "filled": None if decision.filled is None else canonical(decision.filled),
-        "average_price": (
-            None if decision.average_price is None else canonical(decision.average_price)
-        ),
+        "price": (None if decision.average_price is None else canonical(decision.average_price)),
     }
     if decision.finding == "not-placed":
         message = answers.rejection_message(CODE)

@@ -81,13 +81,18 @@ class Submission:
             facts = await self.finder.facts(record)
         except BotError as error:
             return await self.deny(record, origin, "bot_unavailable", cause=error.code)
+        latest = self.clock.monotonic() + LATEST_SEND_S
         try:
             record = await self._weighed(record, order, facts, seen, origin)
         except PlaceTaken:
             return await self.deny(record, origin, "bot_busy")
         if protocol.due(record.state) is not Due.ASK:
             return record
-        ask = self._entry(record) if order.side == "buy" else self._exit(record, facts)
+        ask = (
+            self._entry(record, latest)
+            if order.side == "buy"
+            else self._exit(record, facts, latest)
+        )
         return await self._carried_out(record, ask, origin)
 
     async def deny(
@@ -116,10 +121,9 @@ class Submission:
             return await self.ledger.weigh(record, seen, weigh, origin)
         return await self.ledger.move(record, weigh(NOTHING_STANDS), origin)
 
-    def _entry(self, record: OrderRecord) -> Ask:
+    def _entry(self, record: OrderRecord, latest: float) -> Ask:
         if record.quote_sent is None:
             raise AssertionError("an entry was sent without its quote")
-        latest = self.clock.monotonic() + LATEST_SEND_S
         entry = Entry(record.pair, record.quote_sent, record.order_type, record.price, record.tag)
 
         async def ask() -> Heard:
@@ -132,12 +136,11 @@ class Submission:
 
         return ask
 
-    def _exit(self, record: OrderRecord, facts: Facts) -> Ask:
+    def _exit(self, record: OrderRecord, facts: Facts, latest: float) -> Ask:
         held = facts.held
         if held is None:
             raise AssertionError("an exit was sent with nothing held")
         amount = None if risk.is_full_exit(record.amount, held) else record.amount
-        latest = self.clock.monotonic() + LATEST_SEND_S
         leave = Exit(held.trade_id, amount, record.order_type, record.price)
         noted = Noted(None, tuple(marks.exit_marks(held)), held.tag)
 

@@ -11,6 +11,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 LONGEST_LINE_BYTES = 65_536
+STDERR = 2
 GRACE_S = 10.0  # Freqtrade takes 2 s after SIGTERM
 
 
@@ -77,11 +78,13 @@ async def start_child(
     Args:
         folder: its working folder.
         environment: None: all of ours.
-        log: file, written anew, for what it says; None: ``Child.line`` tells stderr too.
+        log: file, written anew, for what it says; None: where ``talks``, ``Child.line`` tells
+            its stderr too, else all it says goes to our stderr, for our stdout is an answer.
         talks: its stdout is read by ``Child.line``.
     """
     watched = [sys.executable, "-m", "mcp_gateway.sandbox.watcher", *map(str, command)]
-    with log.open("wb") if log else nullcontext(subprocess.STDOUT) as messages:
+    unlogged = subprocess.STDOUT if talks else STDERR
+    with log.open("wb") if log else nullcontext(unlogged) as messages:
         process = await anyio.open_process(
             watched,
             stdin=subprocess.PIPE,

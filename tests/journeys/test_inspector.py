@@ -72,7 +72,8 @@ def test_the_inspector_lists_the_tools_without_a_complaint(
     """Its strict mode exits 6 where a schema is not portable between clients."""
     listed = answered(inspect(launcher, tmp_path, targets[wire], *LIST, "--strict"))
     names = {tool["name"] for tool in listed["tools"]}
-    unseen = {"create_order"} if wire == "stdio" else set()  # the local caller may not trade
+    trading = {"create_order", "cancel_order"}
+    unseen = trading if wire == "stdio" else set()  # the local caller may not trade
     assert names == set(TOOLS) - unseen
 
 

@@ -50,9 +50,11 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def sandbox(folder: Path, env: dict[str, str]) -> Iterator[tuple[Running, dict[str, Any]]]:
+def sandbox(
+    folder: Path, env: dict[str, str], *words: str
+) -> Iterator[tuple[Running, dict[str, Any]]]:
     """Run the sandbox and yield it with what its line says, once it is ready."""
-    with running("sandbox", "--json", "--port", "0", folder=folder, env=env) as command:
+    with running("sandbox", "--json", "--port", "0", *words, folder=folder, env=env) as command:
         assert command.process.stdout is not None
         line = command.process.stdout.readline()
         assert line, "\n".join(command.log)
@@ -111,8 +113,12 @@ def test_one_line_tells_a_script_all_and_ctrl_c_ends_it_in_order(
 def test_nothing_is_left_running_when_the_command_is_killed(
     tmp_path: Path, env: dict[str, str]
 ) -> None:
-    """However the command goes, SIGKILL included, exchange, bot and gateway go with it."""
-    with sandbox(tmp_path, env) as (command, _):
+    """However the command goes, SIGKILL included, exchange, bot and gateway go with it.
+
+    This one shows the gateway's log, on the command's standard error.
+    """
+    with sandbox(tmp_path, env, "--verbose") as (command, _):
+        assert any("uvicorn" in line for line in command.log)
         assert parts_of(command).keys() == set(PARTS)
         ends = Ends(descendants(command.process.pid))
         command.signal(signal.SIGKILL)

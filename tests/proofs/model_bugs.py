@@ -46,7 +46,7 @@ MODEL_BUGS: Final = (
         "a twin does not wait, and sends", "service.py",
         "                received = await self._ledger.receive(record, event)\n",
         "                received = await self._ledger.receive(record, event)\n"
-        "                if received.seen is None and received.record.state in IN_PROGRESS:\n"
+        "                if received.seen is None and received.record.state in protocol.CARRIED:\n"
         "                    from dataclasses import replace\n"
         "                    record = replace(record, request_id=uuid.uuid4())\n"
         "                    event = audit_event(record, origin)\n"

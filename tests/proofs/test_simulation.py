@@ -1,6 +1,9 @@
 """The order's way through worlds that crash, lose, delay and repeat: CI's share of them."""
 
+from collections.abc import Iterator
+
 import pytest
+import structlog
 
 from tests.proofs.simulation.explore import SCENARIOS, exhaust, silence, wander
 from tests.proofs.simulation.tape import Tape
@@ -14,9 +17,12 @@ LEAST_EFFECTS = SEEDS // SHARES // 2
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
-    """Worlds in trouble log a lot."""
+def quiet() -> Iterator[None]:
+    """Worlds in trouble log a lot; other tests read what is logged."""
+    before = structlog.get_config()
     silence()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.mark.parametrize("share", range(PARTS))

@@ -60,11 +60,13 @@ async def open_desk(
     *,
     url: str | None = None,
     mode: Mode = "dry-run",
+    bot_name: str = BOT,
 ) -> AsyncIterator[Desk]:
     """Open a desk over the store in ``folder``; opened again, it finds what was written.
 
     Args:
         url: a PostgreSQL instead, which several desks may share.
+        bot_name: what the gateway calls its bot in the ledger.
     """
     newest = int(clock.now().timestamp()) // 300 * 300 - 300
     bot.candles = {(pair, "5m"): newest for pair in bot.pairs}
@@ -75,12 +77,12 @@ async def open_desk(
         async with detached(1.0) as work:
             ledger = Ledger(store, clock)
             market = Market(client, open_kv(None, clock), clock, 300)
-            finder = FactFinder(ledger, client, market, market, clock, BOT, mode, POLICY, 5.0)
+            finder = FactFinder(ledger, client, market, market, clock, bot_name, mode, POLICY, 5.0)
             submission = Submission(ledger, finder, client, clock)
-            reconciler = Reconciler(submission, ledger, client, clock, BOT, PATIENCE)
-            follower = Follower(ledger, client, clock, BOT)
+            reconciler = Reconciler(submission, ledger, client, clock, bot_name, PATIENCE)
+            follower = Follower(ledger, client, clock, bot_name)
             orders = OrderService(
-                ledger, submission, reconciler, follower, work, bot_name=BOT, mode=mode
+                ledger, submission, reconciler, follower, work, bot_name=bot_name, mode=mode
             )
             yield Desk(bot, clock, store, ledger, AuditLog(store), reconciler, follower, orders)
     finally:

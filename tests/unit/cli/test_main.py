@@ -9,7 +9,9 @@ import pytest
 
 from mcp_gateway import __version__
 from mcp_gateway.cli import main
+from mcp_gateway.cli.records import LIMIT
 from mcp_gateway.errors import BotUnavailable, ConfigurationError
+from mcp_gateway.orders.records import MOST_ROWS
 from tests.support.commands import command
 
 pytestmark = pytest.mark.unit
@@ -60,6 +62,41 @@ def test_misuse_ends_with_2(words: tuple[str, ...], tmp_path: Path) -> None:
     told = command(tmp_path, *words)
     assert (told.code, told.out) == (2, "")
     assert told.err.startswith("Usage: mcp-gateway")
+
+
+@pytest.mark.parametrize("verb", [("orders", "list"), ("audit", "tail")], ids=" ".join)
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "9" * 30, "9" * 5000, "many"])
+def test_a_limit_out_of_bounds_ends_with_2(
+    verb: tuple[str, ...], limit: str, tmp_path: Path
+) -> None:
+    """In a sentence: such a number goes through no socket and into no database."""
+    told = command(tmp_path, *verb, "--limit", limit)
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("Usage: mcp-gateway")
+    assert "--limit" in told.err
+    assert LIMIT.max == MOST_ROWS
+    assert command(tmp_path, *verb, "--limit", str(MOST_ROWS)).code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("orders", "show"), ("orders", "list", "--agent"), ("orders", "list", "--state"),
+        ("orders", "settle"), ("audit", "tail", "--subject"), ("token", "--subject"), ("call",), (),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_argument_that_is_not_utf8_ends_with_2(words: tuple[str, ...], tmp_path: Path) -> None:
+    """In a sentence: Python hands it on as something that nothing can write down."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "mcp_gateway", *words, b"\xff\xfe"],
+        env={"MCP_GATEWAY_DATA_DIR": str(tmp_path), "PATH": ""},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert f"Argument {len(words) + 1} is not UTF-8." in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

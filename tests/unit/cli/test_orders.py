@@ -93,10 +93,9 @@ def test_an_unknown_order_ends_with_1(wanted: str, tmp_path: Path) -> None:
     assert told.err.startswith("order_unknown: ")
 
 
-@pytest.mark.parametrize("words", [("--state", "lost"), ("--limit", "0"), ("--limit", "100000")])
-def test_a_wrong_filter_ends_with_1(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_wrong_filter_ends_with_1(tmp_path: Path) -> None:
     """It never means: all of them."""
-    told = command(tmp_path, "orders", "list", *words)
+    told = command(tmp_path, "orders", "list", "--state", "lost")
     assert (told.code, told.out) == (1, "")
     assert told.err.startswith("request_invalid: ")
 

@@ -65,7 +65,7 @@ def test_an_exit_is_settled_without_gateway_and_bot(tmp_path: Path, bot: Trading
     [decided] = [step for step in shown["history"] if "operator" in step["detail"]]
     assert decided["detail"] == {
         "finding": "placed", "reason": REASON[1], "operator": ME, "filled": "0.5",
-        "average_price": "101",
+        "price": "101",
     }  # fmt: skip
     rows = command(tmp_path, "audit", "tail", "--request-id", waits, "--json").out.splitlines()
     assert any(f'"operator": "{ME}"' in row and REASON[1] in row for row in rows)

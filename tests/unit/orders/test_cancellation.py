@@ -11,6 +11,7 @@ import pytest
 
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.errors import GatewayError, NotFound
+from mcp_gateway.orders.follow import INTERVAL_S
 from tests.support.clock import ManualClock
 from tests.support.desk import Desk, admission, open_desk, order, refused, rested, stored
 from tests.support.tradingbot import TradingBot
@@ -131,13 +132,28 @@ async def test_a_cancel_whose_answer_is_lost_is_seen_to_be_done(desk: Desk, faul
 
 
 async def test_an_entry_whose_cancel_was_not_answered_is_gone_all_the_same(desk: Desk) -> None:
-    """It was asked for, and is gone with nothing filled: cancelled, and the answer stays."""
+    """Asked for, and missing in two looks: cancelled with nothing filled, and the answer stays."""
     wanted = await rested(desk)
     desk.bot.faults.append("lose_done")
+    assert (await not_cancelled(desk, wanted)).code == "cancel_unanswered"
+    desk.clock.advance(INTERVAL_S)
     told = await cancelled(desk, wanted)
     assert (told["outcome"], told["final"], told["filled_amount"]) == ("placed", True, 0.0)
     assert (told["status"], told["code"]) == ("cancelled", "cancel_asked")
     assert (await cancelled(desk, wanted))["status"] == "cancelled"
+    assert len(desk.bot.cancels) == 1
+
+
+async def test_a_bot_that_shows_other_books_for_a_moment_ends_no_order(desk: Desk) -> None:
+    """What is not shown once may rest on: nothing was asked of the bot, nothing is concluded."""
+    wanted = await rested(desk)
+    books, desk.bot.status = desk.bot.status, []
+    assert (await not_cancelled(desk, wanted)).code == "cancel_unanswered"
+    assert desk.bot.cancels == []
+    desk.bot.status = books
+    desk.bot.fill(1)
+    told = await desk.orders.get(admission(), wanted.request_id)
+    assert told["status"] == "filled"
 
 
 async def test_a_bot_that_is_down_cancels_nothing(desk: Desk) -> None:
@@ -233,6 +249,8 @@ async def test_a_trade_id_that_was_given_to_another_is_not_touched(
         bot.meanwhile.append(lambda: given_to_another(bot))
     else:
         given_to_another(bot)
+    assert (await not_cancelled(desk, wanted)).code == "cancel_unanswered"
+    desk.clock.advance(INTERVAL_S)
     told = await cancelled(desk, wanted)
     assert (told["status"], told["outcome"]) == ("cancelled", "placed")
     [theirs] = bot.status

@@ -2,12 +2,21 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.errors import ConfigurationError
-from mcp_gateway.orders.policy import Policy, load_policy, policy_faults
+from mcp_gateway.orders import policy
+from mcp_gateway.orders.policy import (
+    LARGEST_BYTES,
+    MOST_FAULTS,
+    MOST_SEARCHED,
+    Policy,
+    load_policy,
+    policy_faults,
+)
 from mcp_gateway.sandbox.market import LISTINGS
 from mcp_gateway.sandbox.policy import write_policy
 from mcp_gateway.settings import Settings
@@ -187,6 +196,54 @@ def test_what_is_not_toml_is_refused_with_the_parsers_line(
     [told] = faults(tmp_path, text)
     assert told.startswith("not TOML")
     assert word in told
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (f"a = {'[' * 5000}", "brackets"),
+        (f"a = {'{b = ' * 5000}", "brackets"),
+        (f"a = {'[' * 5000}{']' * 5000}", "brackets"),
+        (f"{TABLE}lot_step = 1 #{'x' * LARGEST_BYTES}", "larger than 1000000 bytes"),
+    ],
+    ids=["arrays", "tables", "closed", "size"],
+)
+def test_a_file_beyond_all_bounds_is_a_fault(text: str, word: str, tmp_path: Path) -> None:
+    """Told in a sentence like any other, and soon."""
+    [told] = faults(tmp_path, text)
+    assert word in told
+
+
+def test_a_key_of_a_thousand_dots_is_a_fault(tmp_path: Path) -> None:
+    """The parser takes it; looking for its line must not fail by its depth."""
+    [told] = faults(tmp_path, f"{'a.' * 5000}a = 1")
+    assert "there is no such key" in told
+
+
+def test_of_many_faults_the_first_are_told_and_how_many_follow(tmp_path: Path) -> None:
+    """Their lines are looked for as long as that takes no time: three thousand took 15 s."""
+    count = 3000
+    told = faults(tmp_path, TABLE + "".join(f"key_{n} = 1\n" for n in range(count)))
+    assert len(told) == MOST_FAULTS + 1
+    assert all(place.startswith(f"line {n}: ") for n, place in enumerate(told[:-1], 2))
+    assert told[-1] == f"and {count - MOST_FAULTS} more faults"
+
+
+def test_a_long_table_costs_lines_and_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line of a table parses the ones before it again: that work is bounded."""
+    parsed = []
+    parse = policy._parsed
+
+    def counted(text: str) -> dict[str, Any]:
+        parsed.append(len(text))
+        return parse(text)
+
+    monkeypatch.setattr(policy, "_parsed", counted)
+    text = TABLE + "# a line that says nothing\n" * 5000 + "lot_step = 0\n"
+    assert places(tmp_path, text) == ['markets."BTC/USDT".lot_step']
+    assert sum(parsed) <= len(text) + MOST_SEARCHED
 
 
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ async def test_the_decision_stands_in_history_and_audit_log(desk: Desk) -> None:
     await settled(desk, waits, "placed", filled="0.50", average_price="99")
     found = {
         "finding": "placed", "reason": REASON, "operator": "ann", "filled": "0.5",
-        "average_price": "99",
+        "price": "99",
     }  # fmt: skip
     history = await desk.ledger.history(waits.order_id)
     assert [(step.state, step.code) for step in history][-3:] == [
