@@ -3,7 +3,10 @@
 The whole size is ``python -m tests.proofs.model --examples 200000``.
 """
 
+from collections.abc import Iterator
+
 import pytest
+import structlog
 
 from tests.proofs.model.__main__ import main, prove
 from tests.proofs.model.machine import silence
@@ -14,9 +17,12 @@ EXAMPLES, SHARES = 2000, 8
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
-    """Worlds in trouble log a lot."""
+def quiet() -> Iterator[None]:
+    """Worlds in trouble log a lot; other tests read what is logged."""
+    before = structlog.get_config()
     silence()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.mark.parametrize("share", range(SHARES))

@@ -46,7 +46,10 @@ one_of_them = st.integers(0, 7)
 
 def silence() -> None:
     """Keep the log of worlds in trouble off the terminal: what counts is what they came to."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        cache_logger_on_first_use=False,  # who asks for a logger now must not keep a silent one
+    )
 
 
 class Machine(RuleBasedStateMachine):
