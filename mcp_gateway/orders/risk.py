@@ -7,7 +7,7 @@ evaluated denies. Exits are never trapped by a rule about entries.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final, NamedTuple
 
 from mcp_gateway.domain.market import NOTHING_KNOWN, MarketRules
@@ -18,6 +18,8 @@ from mcp_gateway.freqtrade.orders import quote_for
 LARGEST_NOTIONAL: Final = Decimal(1000)  # quote units for one order
 LARGEST_SHARE: Final = Decimal("0.2")  # of the wallet, for quotes worth more than a dollar
 ASSUMED_FEE_RATE: Final = Decimal("0.001")  # where the bot has no trade to tell it from
+# The largest amount times the largest price has more digits than the default context.
+WIDE: Final = Context(prec=80)
 PRICE_MARGIN: Final = Decimal("0.05")  # by which the bot's order book may stand above it
 PRICE_AGE_TIMEFRAMES: Final = 2  # a price older than two candles is no price
 
@@ -294,4 +296,4 @@ def _check(
 
 
 def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else canonical(amount.quantize(Decimal("1e-8")))
+    return None if amount is None else canonical(amount.quantize(Decimal("1e-8"), context=WIDE))

@@ -8,6 +8,7 @@ order came.
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from mcp_gateway.clock import Clock
@@ -127,7 +128,7 @@ class Submission:
         entry = Entry(record.pair, record.quote_sent, record.order_type, record.price, record.tag)
 
         async def ask() -> Heard:
-            if self.clock.monotonic() > latest:
+            if self._is_too_late(record, latest):
                 return NotSent("too_late"), None
             answer = await self.bot.enter(entry)
             if isinstance(answer, Accepted) and answer.trade is not None:
@@ -147,11 +148,20 @@ class Submission:
         async def ask() -> Heard:
             if (trouble := await self._moved_on(held)) is not None:
                 return trouble, None
-            if self.clock.monotonic() > latest:
+            if self._is_too_late(record, latest):
                 return NotSent("too_late"), None
             return await self._doubted(await self.bot.exit(leave), record, noted)
 
         return ask
+
+    def _is_too_late(self, record: OrderRecord, latest: float) -> bool:
+        """Tell whether this process was paused, or its machine, behind the commit of ``sent``.
+
+        The monotonic clock stands still while a machine sleeps, the wall clock does not.
+        """
+        sent_at = record.sent_at or record.updated_at
+        slept = self.clock.now() - sent_at > timedelta(seconds=LATEST_SEND_S)
+        return slept or self.clock.monotonic() > latest
 
     async def _moved_on(self, held: Trade) -> NotSent | None:
         """Look at the trade again, now that no other exit of it can be on its way.

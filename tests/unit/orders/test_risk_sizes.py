@@ -202,3 +202,10 @@ def test_a_review_holds_only_its_agent_and_pair(
     """As `needs_review` an order keeps neither money nor a slot of anybody's (orders)."""
     waiting = HELD._replace(state=State.NEEDS_REVIEW, **theirs)
     assert Standing.of(record, [waiting]) == Standing(under_review=held)
+
+
+def test_the_largest_numbers_that_are_let_in_are_denied_and_no_more() -> None:
+    """An amount and a price at their bounds multiply to more digits than decimals keep."""
+    asked = order(amount="1e15", price="1e15", order_type="limit")
+    verdict = judge(asked, FACTS, NOTHING_STANDS)
+    assert "notional_too_large" in [check.rule for check in verdict.failed]
