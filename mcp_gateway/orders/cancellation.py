@@ -13,7 +13,7 @@ from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import answers, marks, protocol
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.follow import Follower
-from mcp_gateway.orders.ledger import Ledger
+from mcp_gateway.orders.ledger import Ledger, Superseded
 from mcp_gateway.orders.protocol import Event
 from mcp_gateway.orders.steps import Move, Origin
 
@@ -79,8 +79,18 @@ class Cancellation:
         """Look what the cancel did; the bot deletes an entry of which nothing was filled."""
         trade = await self.bot.trade(answers.trade_of(record))
         if done and (trade is None or marks.same_order(record, trade) is None):
-            return await self.ledger.move(record, [Move(Event.CANCEL, "cancel_asked")], origin)
+            return await self._cancelled(record, origin)
         return await self.follower.follow(record)
+
+    async def _cancelled(self, record: OrderRecord, origin: Origin) -> OrderRecord:
+        """Write down what the bot has done, whoever else was at the order meanwhile."""
+        while record.state in protocol.RESTING:
+            try:
+                done = [Move(Event.CANCEL, "cancel_asked")]
+                return await self.ledger.move(record, done, origin)
+            except Superseded:
+                record = await self.ledger.by_id(record.order_id) or record
+        return record
 
 
 def cancel_unanswered() -> BotUnavailable:

@@ -8,13 +8,14 @@ from uuid import UUID
 import anyio
 import anyio.lowlevel
 import pytest
-from structlog.testing import capture_logs
 
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import BotUnavailable, GatewayError, RequestInvalid, StoreUnavailable
+from mcp_gateway.orders import background
 from mcp_gateway.orders.background import NONSENSE, for_each, forever
 from mcp_gateway.orders.ledger import Superseded
 from tests.support.clock import START, ManualClock
+from tests.support.heard import heard
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -59,7 +60,7 @@ async def test_one_bad_order_does_not_hold_up_the_others(
 ) -> None:
     """What fails for itself is told with its id; that another gateway was quicker is no news."""
     work = Work(failure)
-    with capture_logs() as logged:
+    with heard(background) as logged:
         await for_each(ORDERS, work)
     assert work.done == ["first", "last"]
     assert [line["order"] for line in logged if line["log_level"] == "error"] == told
@@ -111,7 +112,7 @@ async def test_work_goes_on_whatever_fails(
         done.append(step)
         await step()
 
-    with capture_logs() as logged:
+    with heard(background) as logged:
         async with anyio.create_task_group() as group:
             group.start_soon(forever, "Following", work, lambda: clock.sleep(5.0))
             for count in (1, 2, 3):

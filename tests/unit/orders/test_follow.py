@@ -9,7 +9,7 @@ import pytest
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.positions import Trade, TradeOrder
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders import marks
+from mcp_gateway.orders import background, marks
 from mcp_gateway.orders.follow import INTERVAL_S
 from mcp_gateway.telemetry import metrics
 from tests.support.desk import (
@@ -22,6 +22,7 @@ from tests.support.desk import (
     rested,
     stored,
 )
+from tests.support.heard import heard
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -201,7 +202,7 @@ async def test_one_order_that_is_moved_elsewhere_holds_up_no_other(
 
 
 async def test_one_order_that_cannot_be_understood_holds_up_no_other(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug that one trade brings out is loud, and the rest is followed all the same."""
     first, second = await rested(desk), await rested(desk, pair="ETH/USDT")
@@ -215,11 +216,12 @@ async def test_one_order_that_cannot_be_understood_holds_up_no_other(
     monkeypatch.setattr(marks, "same_order", stumbles)
     desk.bot.fill(1)
     desk.bot.fill(2)
-    await desk.follower.look()
+    with heard(background) as logged:
+        await desk.follower.look()
     assert [(await stored(desk, one)).state for one in (first, second)] == [
         State.PLACED, State.FILLED,
     ]  # fmt: skip
-    assert "ZeroDivisionError" in capsys.readouterr().out
+    assert [line["event"] for line in logged] == ["An order could not be taken on"]
 
 
 async def test_an_order_that_happened_although_it_was_told_as_rejected_is_for_a_person(

@@ -9,7 +9,7 @@ import pytest
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders import marks
+from mcp_gateway.orders import background, marks
 from mcp_gateway.orders.absence import DOWN_S
 from mcp_gateway.orders.reconcile import INTERVAL_S
 from mcp_gateway.telemetry import metrics
@@ -25,6 +25,7 @@ from tests.support.desk import (
     refused,
     stored,
 )
+from tests.support.heard import heard
 from tests.support.tradingbot import TradingBot
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -242,7 +243,7 @@ async def test_a_sell_that_stands_for_another_request_is_for_a_person(desk: Desk
 
 
 async def test_one_order_that_cannot_be_understood_holds_up_no_other(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug that one order brings out is loud, and leaves no other one unknown."""
     await desk.orders.create(admission(), order(amount="2"))
@@ -253,9 +254,10 @@ async def test_one_order_that_cannot_be_understood_holds_up_no_other(
         raise ZeroDivisionError
 
     monkeypatch.setattr(marks, "find_entry", stumbles)
-    assert (await looked(desk, first, 0))[0] is State.UNKNOWN
+    with heard(background) as logged:
+        assert (await looked(desk, first, 0))[0] is State.UNKNOWN
     assert (await stored(desk, second)).state is State.FILLED
-    assert "ZeroDivisionError" in capsys.readouterr().out
+    assert [line["event"] for line in logged] == ["An order could not be taken on"]
 
 
 async def test_the_reconciler_works_on_through_trouble(desk: Desk) -> None:
