@@ -46,7 +46,10 @@ class Cancellation:
         record = await self.ledger.move(record, [Move(Event.ASK_CANCEL, "cancel_asked")], origin)
         # The last look, right before: between it and the bot lies one request.
         if not await self._is_alone(record):  # it ended a moment ago, or is not shown just now
-            return _ended(await self.follower.follow(record))
+            record = await self.follower.follow(record)
+            if record.state in protocol.RESTING:
+                raise _not_shown()
+            return _ended(record)
         answer = await self.bot.cancel(answers.trade_of(record))
         self.finder.forget_positions()
         if isinstance(answer, NotSent):
@@ -96,9 +99,17 @@ class Cancellation:
 def cancel_unanswered() -> BotUnavailable:
     """Return the error of a cancel that may have been carried out."""
     return BotUnavailable(
-        "The cancel was sent and the bot's answer is not known yet.",
+        "It is not known yet whether the order was cancelled.",
         code="cancel_unanswered",
         hint="Ask get_order; cancelling again is safe.",
+    )
+
+
+def _not_shown() -> BotUnavailable:
+    return BotUnavailable(
+        "The bot does not show the order just now; nothing was cancelled.",
+        code="order_not_shown",
+        hint="Cancel again in a few seconds.",
     )
 
 
@@ -106,8 +117,6 @@ def _ended(record: OrderRecord) -> OrderRecord:
     """Return an order that is cancelled already; refuse for one that can't be."""
     if record.state in protocol.ENDED_UNFILLED:
         return record
-    if record.state in protocol.RESTING:
-        raise cancel_unanswered()
     if (error := answers.refusal(record)) is not None and not protocol.is_final(record.state):
         raise error
     raise _not_resting(record, "There is nothing of it left to cancel.", None)

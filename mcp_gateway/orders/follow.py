@@ -20,11 +20,12 @@ from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.events import BotEvent, BotEvents
 from mcp_gateway.orders import marks, moves, protocol
 from mcp_gateway.orders.background import for_each, forever
+from mcp_gateway.orders.contradiction import contradicted
 from mcp_gateway.orders.ledger import Ledger, Superseded
 from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.protocol import Due, Event
 from mcp_gateway.orders.steps import Move, Origin
-from mcp_gateway.telemetry import logs, metrics
+from mcp_gateway.telemetry import logs
 
 INTERVAL_S: Final = 5.0  # the bot's own loop
 CANCELS_KEPT: Final = 1000
@@ -177,8 +178,5 @@ class Follower:
         for record in await self.ledger.by_tags({tag for tag in tags if tag}):
             if record.state is not State.REJECTED:
                 continue
-            _log.error("The bot holds an order that was told as rejected", order=record.order_id)
-            metrics.orders_contradicted_total.inc()
-            late = Move(Event.CONTRADICT, "executed_late", changes={"message": None})
             with suppress(Superseded):
-                await self.ledger.move(record, [late], ORIGIN)
+                await contradicted(self.ledger, record, ORIGIN)

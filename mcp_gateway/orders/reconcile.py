@@ -19,14 +19,11 @@ from mcp_gateway.orders.background import for_each, forever
 from mcp_gateway.orders.ledger import Ledger, OrderClaimed, Superseded
 from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.protocol import Due, Event
-from mcp_gateway.orders.search import Search, TradeGone
+from mcp_gateway.orders.search import TradeGone
 from mcp_gateway.orders.steps import Move, Origin
 from mcp_gateway.orders.submission import Submission
 from mcp_gateway.telemetry import logs, metrics
 
-# With an exchange that answers in eleven seconds, an order took effect 81 s after it was sent
-# (measured): the bot tries each of several calls again and again.
-QUIET_S: Final = 300.0
 CYCLE_S: Final = 6.0  # the bot's own loop runs every five seconds
 INTERVAL_S: Final = 2.0
 ORIGIN: Final = Origin("gateway", "reconcile")
@@ -46,12 +43,8 @@ class Reconciler:
     bot: FreqtradeClient
     clock: Clock
     bot_name: str
-    patience: Patience = field(default_factory=lambda: Patience(QUIET_S, CYCLE_S))
+    patience: Patience
     _watches: dict[str, Watch] = field(default_factory=dict)
-    _search: Search = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._search = Search(self.bot)
 
     async def run(self) -> None:
         """Work until cancelled; a bot or a store that is down is asked again."""
@@ -121,7 +114,7 @@ class Reconciler:
         # Taken before the bot is asked: what is missing from its books now must be missing later.
         began = self.clock.monotonic()
         watch = self._watches.setdefault(record.order_id, Watch(began))
-        execution = await self._search.look(record, noted)
+        execution = await self.submission.search.look(record, noted)
         if execution is not None:
             return await self._found(record, execution)
         asked = self.clock.monotonic()
@@ -134,7 +127,7 @@ class Reconciler:
         if not counts:
             return record
         # A busy bot may have closed more trades since than one look takes in.
-        execution = await self._search.look_everywhere(record, noted)
+        execution = await self.submission.search.look_everywhere(record, noted)
         if execution is not None:
             return await self._found(record, execution)
         return await self._settled(record, await self._absent(record, restarted=restarted))

@@ -19,6 +19,7 @@ from mcp_gateway.errors import BotError, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.orders import Entry, Exit
 from mcp_gateway.orders import answers, marks, moves, protocol, risk
+from mcp_gateway.orders.contradiction import contradicted
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.ledger import Ledger, OrderClaimed, PlaceTaken, Superseded
 from mcp_gateway.orders.moves import Noted
@@ -42,8 +43,8 @@ class Submission:
     """Takes orders from ``received`` to an outcome.
 
     ``running`` holds the orders that are under way in this process, which recovery leaves
-    alone; ``left`` those whose way ended without an outcome (the
-    store failed, the gateway stopped), which it takes up at once.
+    alone; ``left`` those whose way ended without an outcome (the store failed, the gateway
+    stopped), which it takes up at once.
     """
 
     ledger: Ledger
@@ -232,8 +233,7 @@ class Submission:
         """Record what the bot's answer proves, where it is news."""
         event = protocol.heard(answer, found=execution is not None)
         if execution is not None and record.state is State.REJECTED:
-            late = Move(Event.CONTRADICT, "executed_late", changes={"message": None})
-            return await self.ledger.move(record, [late], origin)
+            return await contradicted(self.ledger, record, origin)
         if not protocol.says_something(record.state, event):
             return record
         if execution is not None:

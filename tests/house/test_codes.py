@@ -113,7 +113,7 @@ def test_every_refusal_of_a_cancel_is_told() -> None:
     source = (PACKAGE / "orders" / "cancellation.py").read_text(encoding="utf-8")
     said = set(re.findall(r'"(\w+_\w+)"\)$|code="(\w+)"', source, re.MULTILINE))
     codes = {one or other for one, other in said} - {"cancel_asked"}
-    assert {"trade_is_shared", "cancel_refused", "cancel_unanswered"} <= codes
+    assert {"trade_is_shared", "order_not_shown", "cancel_unanswered"} <= codes
     assert listed == codes | {"order_unknown", "order_not_resting", "outcome_unknown"}
 
 

@@ -70,10 +70,9 @@ class SimulatedLedger:
         known = self.keys.get((issuer, subject, request_id))
         return None if known is None else self.orders[known]
 
-    async def by_id(self, order_id: str, request_id: UUID | None) -> OrderRecord | None:
+    async def by_id(self, order_id: str) -> OrderRecord | None:
         await self._read()
-        named = (o for o in self.orders.values() if request_id and o.request_id == request_id)
-        return self.orders.get(order_id) or next(named, None)
+        return self.orders.get(order_id)
 
     async def by_tags(self, tags: Collection[str]) -> tuple[OrderRecord, ...]:
         await self._read()
@@ -141,7 +140,8 @@ class SimulatedLedger:
 
     def _claimed_by_another(self, record: OrderRecord) -> bool:
         return any(
-            (other.pair, other.bot_order_id) == (record.pair, record.bot_order_id)
+            other.side == "sell"
+            and (other.pair, other.bot_order_id) == (record.pair, record.bot_order_id)
             for other in self._others(record)
         )
 

@@ -148,7 +148,7 @@ async def test_a_bot_that_shows_other_books_for_a_moment_ends_no_order(desk: Des
     """What is not shown once may rest on: nothing was asked of the bot, nothing is concluded."""
     wanted = await rested(desk)
     books, desk.bot.status = desk.bot.status, []
-    assert (await not_cancelled(desk, wanted)).code == "cancel_unanswered"
+    assert (await not_cancelled(desk, wanted)).code == "order_not_shown"
     assert desk.bot.cancels == []
     desk.bot.status = books
     desk.bot.fill(1)
@@ -249,7 +249,7 @@ async def test_a_trade_id_that_was_given_to_another_is_not_touched(
         bot.meanwhile.append(lambda: given_to_another(bot))
     else:
         given_to_another(bot)
-    assert (await not_cancelled(desk, wanted)).code == "cancel_unanswered"
+    assert (await not_cancelled(desk, wanted)).code == "order_not_shown"
     desk.clock.advance(INTERVAL_S)
     told = await cancelled(desk, wanted)
     assert (told["status"], told["outcome"]) == ("cancelled", "placed")

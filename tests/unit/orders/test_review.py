@@ -8,7 +8,7 @@ import pytest
 from mcp_gateway.audit.log import AuditLog
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import GatewayError, OutcomeUnknown
-from mcp_gateway.orders import answers, follow, reconcile
+from mcp_gateway.orders import answers, contradiction, reconcile
 from mcp_gateway.orders.records import VERBS, Records
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
@@ -82,7 +82,7 @@ async def test_an_order_under_review_is_told_with_its_own_code(desk: Desk) -> No
 
 async def test_what_waits_for_the_operator_is_counted_and_logged(desk: Desk) -> None:
     """A gauge to alert on and one line for each order, with what to look for (operations)."""
-    with heard(follow, reconcile) as logged:
+    with heard(contradiction, reconcile) as logged:
         waits = await sold_and_forgotten(desk)
     [line] = [line for line in logged if line["log_level"] == "error"]
     assert line["event"] == "An order waits for the operator"
@@ -112,7 +112,7 @@ async def test_a_dry_run_tells_of_the_review(desk: Desk) -> None:
 async def test_an_order_that_comes_true_too_late_is_told_loudly(desk: Desk) -> None:
     """It was told as rejected: an error in the log, a counter, and a person's work."""
     before = contradicted()
-    with heard(follow, reconcile) as logged:
+    with heard(contradiction, reconcile) as logged:
         record = await executed_late(desk)
         await desk.follower.look()
     assert (record.state, record.code) == (State.NEEDS_REVIEW, "executed_late")
