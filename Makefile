@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .PHONY: sandbox tour test check bench lock clean campaign prove-simulation prove-bugs \
-	prove-model prove-processes prove-wire prove-race
+	prove-limits prove-model prove-processes prove-wire prove-race
 
 sandbox: $(STAMP)
 	@$(BIN)/mcp-gateway sandbox $(if $(PORT),--port $(PORT))
@@ -31,6 +31,7 @@ bench: $(STAMP)
 # The proofs of docs/orders.md in their whole sizes (`make prove-wire RUNS=20` takes another);
 # `make test` runs a share of each.
 prove-simulation: SEEDS ?= 10000000
+prove-limits: SEEDS ?= 1000000
 prove-model: EXAMPLES ?= 200000
 prove-processes: RUNS ?= 280
 prove-wire: RUNS ?= 500
@@ -39,6 +40,9 @@ campaign: ORDERS ?= 200
 
 prove-simulation: $(STAMP)
 	@$(BIN)/python -m tests.proofs.simulation --seeds $(SEEDS)
+
+prove-limits: $(STAMP)
+	@$(BIN)/python -m tests.proofs.limits --seeds $(SEEDS)
 
 prove-bugs: $(STAMP)
 	@$(BIN)/python -m tests.proofs.planted

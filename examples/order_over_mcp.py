@@ -49,4 +49,6 @@ async def main(pair: str, amount: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(anyio.run(main, sys.argv[1], sys.argv[2]))
+    if len(sys.argv) != 3:  # noqa: PLR2004  (PAIR AMOUNT, and the name of the program)
+        sys.exit(__doc__)
+    sys.exit(anyio.run(main, *sys.argv[1:]))

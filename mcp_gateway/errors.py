@@ -162,6 +162,25 @@ class IdempotencyConflict(Refusal):
     default_hint = "Use a new request_id for a new order; get_order tells what the old one did."
 
 
+class PreviewRefused(Refusal):
+    """The preview_id that came with an order does not fit it; the request_id is unused (422)."""
+
+    status = 422
+    default_code = "preview_invalid"
+    default_hint = (
+        "Nothing was sent and the request_id is still unused. Call dry_run_order again, then "
+        "create_order with its preview_id; a sell needs none."
+    )
+
+
+class NotPending(Refusal):
+    """The order waits for nobody's approval: it was decided, is over, or was withdrawn (409)."""
+
+    status = 409
+    default_code = "not_pending"
+    default_hint = "Nothing was changed. The order's state tells what became of it."
+
+
 class OrderNotResting(Refusal):
     """There is nothing to cancel: the order has ended, or was never placed (409)."""
 

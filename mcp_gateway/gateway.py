@@ -8,7 +8,6 @@ import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
@@ -19,11 +18,14 @@ from mcp_gateway.audit.trail import Trail
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import BotUnavailable, Draining, GatewayError, InternalError
-from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.freqtrade.client import FreqtradeClient, bot_from
 from mcp_gateway.market.flights import Flights
 from mcp_gateway.market.service import Market
-from mcp_gateway.orders.account import Account, Wallet, account_of, wallet_of
+from mcp_gateway.orders.account import Account, Accounts
 from mcp_gateway.orders.detached import Detached, detached
+from mcp_gateway.orders.local_halts import LocalHalts
+from mcp_gateway.orders.seals import PREVIEWS, Seals
+from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import KeyValue, open_kv
 from mcp_gateway.telemetry import logs
@@ -31,6 +33,7 @@ from mcp_gateway.telemetry import logs
 if TYPE_CHECKING:  # imported when the store opens, see open_books
     from mcp_gateway.audit.log import AuditLog
     from mcp_gateway.orders.books import Books
+    from mcp_gateway.orders.facts import FactFinder
     from mcp_gateway.orders.service import OrderService
 
 DRAIN_S: Final = 4.0  # for orders on their way when the gateway stops; recovery takes the rest
@@ -39,7 +42,6 @@ UNMENDABLE: Final = {"store_held", "schema_newer", "schema_outdated"}
 LONGEST_WAIT_S: Final = 10.0  # of an order tool for the store to open
 HEALTH_DEADLINE_S: Final = 2.0
 HEALTH_KEPT_S: Final = 2.0
-WALLET_KEPT_S: Final = 1.0
 Ping = Callable[[], Awaitable[object]]
 Absence = Callable[[], BotUnavailable | None]
 Word = Literal["healthy", "unhealthy", "embedded", "opening"]
@@ -73,11 +75,17 @@ class Gateway:
         # Connections of its own, so that no flood of reads can hold up an order.
         self._order_bot = order_bot or bot
         self._serves = serves
-        self._wallets: Flights[None, Wallet] = Flights(clock, WALLET_KEPT_S)
         self._healths: Flights[None, Health] = Flights(clock, HEALTH_KEPT_S)
         self.trail: Final = Trail()
         self.gate: Final[Gate] = build_gate(settings, kv, self.trail, clock)
+        # What stops entries with the store down, or not open yet.
+        self.local_halts: Final = LocalHalts(settings.data_dir, clock)
+        self.policies: Final = PolicyKeeper.of_file(settings.policy, clock, self.trail)
         self.market: Final = Market(bot, kv, clock, settings.redis_ttl)
+        self._accounts = Accounts(
+            bot, self._finder, self.policies, clock, self.local_halts.in_force,
+            declared_mode=settings.mode, calls_per_minute=settings.rate_limit_per_minute,
+        )  # fmt: skip
         self._books: Books | None = None
         self._trouble: GatewayError | None = None
         self._wanted = anyio.Event()
@@ -113,10 +121,11 @@ class Gateway:
         raise Draining("The gateway is starting.", retry_after_s=REOPEN_S)
 
     async def account(self, admission: Admission) -> Account:
-        """Tell balance, mode and limits; raises BotUnavailable."""
-        told = await self._wallets.ask(None, partial(wallet_of, self.bot))
-        limit = self.settings.rate_limit_per_minute
-        return account_of(admission, told.value, told.as_of, limit)
+        """Tell balance, mode, and limits with what is left of them; raises BotUnavailable."""
+        return await self._accounts.of(admission)
+
+    async def _finder(self) -> "FactFinder":
+        return (await self.books()).reconciler.submission.finder
 
     @property
     def ready(self) -> bool:
@@ -199,6 +208,7 @@ class Gateway:
                 parts.callback(background.cancel_scope.cancel)
                 work = await parts.enter_async_context(detached(DRAIN_S))
                 background.start_soon(self._keep_books, work, store_after_s)
+                background.start_soon(self.policies.watch)
                 task_status.started()
                 await self._ending.wait()
                 await self._open_for_the_trail()
@@ -224,7 +234,9 @@ class Gateway:
             try:
                 books: Books = await module.open_books(
                     self.settings, bot=self._order_bot, market=self.market, trail=self.trail,
-                    work=work, clock=self.clock, serves=self._serves,
+                    work=work, clock=self.clock, serves=self._serves, policies=self.policies,
+                    local_halts=self.local_halts,
+                    seals=Seals(self.gate.keyring.derived(PREVIEWS), self.clock),
                 )  # fmt: skip
             except GatewayError as error:
                 self._trouble = error
@@ -283,17 +295,3 @@ async def open_gateway(
     gateway = Gateway(settings, clock, kv, bot, order_bot, serves)
     async with gateway.running(store_after_s):
         yield gateway
-
-
-def bot_from(settings: Settings, clock: Clock) -> FreqtradeClient:
-    """Return the client of the bot that the settings name."""
-    password = settings.freqtrade_password
-    return FreqtradeClient(
-        settings.freqtrade_url,
-        settings.freqtrade_username,
-        password.get_secret_value() if password else None,
-        pool_size=settings.freqtrade_pool_size,
-        read_timeout_s=settings.read_timeout_s,
-        order_timeout_s=settings.order_timeout_s,
-        clock=clock,
-    )

@@ -14,6 +14,7 @@ from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.operations import OPERATIONS, TOOLS, Operation
+from mcp_gateway.domain.positions import Mode
 from mcp_gateway.domain.principals import (
     Admission,
     Credentials,
@@ -50,6 +51,7 @@ class Gate:
         local: the caller of stdio without a token, whose keys the process holds anyway.
         local_token: MCP_GATEWAY_TOKEN, checked again on every call of stdio.
         audit_reads: whether admitted reads are noted too.
+        mode: of the bot, as the operator declares it.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Gate:
         trail: Trail,
         clock: Clock,
         audit_reads: bool,
+        mode: Mode = "dry-run",
     ) -> None:
         self.verifier: Final = verifier
         self.keyring: Final = keyring
@@ -74,6 +77,7 @@ class Gate:
         self._trail = trail
         self._clock = clock
         self._audit_reads = audit_reads
+        self._mode = mode
         self._noted = MemoryKeyValue(clock)
 
     def authenticate(self, credentials: Credentials) -> Principal:
@@ -140,16 +144,26 @@ class Gate:
     async def calls_left(self, principal: Principal) -> dict[str, int]:
         """Return how many calls the caller's tools have left just now, by quota."""
         open_to = [OPERATIONS[name] for name in TOOLS]
-        open_to = [one for one in open_to if not one.scopes.isdisjoint(principal.scopes)]
+        open_to = [one for one in open_to if self.lacking(principal.scopes, one) is None]
         return await self._limiter.left(principal, open_to)
+
+    def lacking(self, scopes: frozenset[str], operation: Operation) -> str | None:
+        """Return the scopes of which a caller lacks one for an operation; None: it may.
+
+        On a gateway to real money some want a scope of their own beside the usual one.
+        """
+        if operation.scopes.isdisjoint(scopes):
+            return " ".join(sorted(operation.scopes))
+        if self._mode == "live" and operation.live_scope not in {None, *scopes}:
+            return operation.live_scope
+        return None
 
     async def _check(
         self, principal: Principal, credentials: Credentials, operation: Operation
     ) -> str | None:
         # The order matters: who lacks the scope or the key spends neither nonce nor quota,
         # so a stolen token alone cannot use up an agent's orders.
-        if operation.scopes.isdisjoint(principal.scopes):
-            wanted = " ".join(sorted(operation.scopes))
+        if (wanted := self.lacking(principal.scopes, operation)) is not None:
             raise NotPermitted("The caller lacks a scope for this.", detail={"scope": wanted})
         if operation.signed and not _is_own_process(credentials):
             return await self._proof.key_id(principal, credentials)
@@ -226,6 +240,7 @@ def build_gate(settings: Settings, kv: KeyValue, trail: Trail, clock: Clock) -> 
         trail=trail,
         clock=clock,
         audit_reads=settings.audit_reads,
+        mode=settings.mode,
     )
 
 

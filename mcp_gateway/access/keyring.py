@@ -3,6 +3,8 @@
 Nothing here prints a secret: ``repr`` shows key ids only.
 """
 
+import hmac
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -12,6 +14,7 @@ from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import Settings
 
 LONGEST_KEY_ID = 128  # as long as a subject may be
+RANDOM_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,21 @@ class Keyring:
 
     def __init__(self, *, jwt_secret: bytes | None = None, keys: Iterable[Key] = ()) -> None:
         self._jwt_secret = jwt_secret
+        # What this process alone seals ends with it.
+        self._root = jwt_secret or secrets.token_bytes(RANDOM_BYTES)
         self._keys: dict[str, Key] = {}
         for key in keys:
             if key.key_id in self._keys or not _fits_a_header(key.key_id):
                 fault = f"a key id is unique, printable ASCII, at most {LONGEST_KEY_ID} characters"
-                raise ConfigurationError([f"MCP_GATEWAY_SUBJECT: {fault}"])
+                raise ConfigurationError([f"MCP_GATEWAY_SUBJECT, MCP_GATEWAY_OPERATOR: {fault}"])
             self._keys[key.key_id] = key
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Keyring":
         """Return the one-box keyring: HMAC_SECRET belongs to MCP_GATEWAY_SUBJECT alone.
+
+        OPERATOR_HMAC_SECRET belongs to MCP_GATEWAY_OPERATOR: who decides is told apart from
+        who trades.
 
         Agents who share that subject share its key, and are not told apart by it.
         """
@@ -53,12 +61,26 @@ class Keyring:
         keys = []
         if hmac_secret and settings.subject:
             keys.append(Key(settings.subject, settings.subject, hmac_secret))
+        operators = _bytes(settings.operator_hmac_secret)
+        if operators and settings.operator:
+            keys.append(Key(settings.operator, settings.operator, operators))
         return cls(jwt_secret=jwt_secret, keys=keys)
 
     @property
     def jwt_secret(self) -> bytes | None:
         """The key of the one-box tokens, as bytes; None where there is none."""
         return self._jwt_secret
+
+    def derived(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes for one purpose of the gateway's own.
+
+        It is made of JWT_SECRET, which replicas share; without one it lives as long as the
+        process.
+
+        Source: RFC 5869 (HKDF with SHA-256, one block).
+        """
+        extracted = hmac.digest(b"mcp-gateway", self._root, "sha256")
+        return hmac.digest(extracted, purpose.encode() + b"\x01", "sha256")
 
     def find(self, key_id: str) -> Key | None:
         """Return the key of that id, None where it is unknown."""

@@ -11,8 +11,10 @@ class AuditEvent:
     """One thing that happened; becomes one append-only row.
 
     ``event`` is a dotted word of a fixed set: order.received, order.denied, order.reserved,
+    order.pending_approval, order.approved,
     order.sent, order.placed, order.rejected, order.unknown, call.refused, call.read,
-    token.issued, store.upgraded. ``detail`` is JSON-ready and holds no secret.
+    token.issued, store.upgraded, halt.set, halt.released, policy.changed, policy.pending, policy.refused.
+    ``detail`` is JSON-ready and holds no secret.
     """
 
     event: str

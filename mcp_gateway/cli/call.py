@@ -2,12 +2,15 @@
 
 import json
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mcp_gateway.cli.records import running_sandbox
+from mcp_gateway.cli.records import sandbox_meant_by
 from mcp_gateway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mcp_gateway.settings import Settings
 
 
 @click.command()
@@ -73,14 +76,34 @@ def _address(url: str | None) -> dict[str, str]:
         if settings.hmac_secret is not None and settings.subject:
             found |= {"key": settings.hmac_secret.get_secret_value(), "key_id": settings.subject}
     else:
-        sandbox = running_sandbox()
+        sandbox = sandbox_meant_by(settings)
         if sandbox is None:
-            raise ConfigurationError(
-                ["MCP_GATEWAY_TOKEN: set it (mcp-gateway token …), or start `mcp-gateway sandbox`"]
-            )
+            raise ConfigurationError([_no_token(settings)])
+        if url is not None and url != sandbox["mcp_url"]:
+            raise click.UsageError("--url: set MCP_GATEWAY_TOKEN; the sandbox's is for it alone.")
         click.echo(f"→ the running sandbox, {sandbox['mcp_url']}", err=True)
         found = sandbox
-    return found | ({"mcp_url": url} if url else {})
+    return found | ({"mcp_url": _checked(url)} if url else {})
+
+
+def _no_token(settings: "Settings") -> str:
+    if settings.set_up:
+        return (
+            "MCP_GATEWAY_TOKEN: set it (mcp-gateway token …); a running sandbox is called only "
+            "where nothing is set, in the environment or in .env"
+        )
+    return "MCP_GATEWAY_TOKEN: set it (mcp-gateway token …), or start `mcp-gateway sandbox`"
+
+
+def _checked(url: str) -> str:
+    """Return an address that can be called; a port beyond all ports ends deep in a library."""
+    from mcp_gateway.settings import urls
+
+    try:
+        urls.base(url)
+    except ValueError as error:
+        raise click.UsageError(f"--url: {error}") from None
+    return url
 
 
 async def _ask(

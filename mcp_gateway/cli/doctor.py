@@ -13,7 +13,8 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import TIMEFRAMES
 from mcp_gateway.domain.positions import BotState
 from mcp_gateway.errors import ConfigurationError, GatewayError
-from mcp_gateway.orders.policy import Policy, load_policy, policy_faults
+from mcp_gateway.risk.document import load_policy, policy_faults
+from mcp_gateway.risk.policy import Policy
 from mcp_gateway.settings import Purpose, Settings
 
 SLOW_BOT_S: Final = 0.5
@@ -147,7 +148,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _bot(settings: Settings) -> AsyncIterator[Finding]:
-    from mcp_gateway.gateway import bot_from
+    from mcp_gateway.freqtrade.client import bot_from
 
     clock = Clock()
     bot = bot_from(settings, clock)
@@ -183,7 +184,12 @@ def _bot_state(state: BotState, settings: Settings) -> list[Finding]:
     found = []
     if state.mode != settings.mode:
         told = f"the bot is {state.mode}, MCP_GATEWAY_MODE is {settings.mode}: orders are denied"
-        found.append(Finding("freqtrade", "warning", told, "Start the bot with dry_run: true."))
+        dry_run = "true" if settings.mode == "dry-run" else "false"
+        hint = f"Start the bot with dry_run: {dry_run}, or set MCP_GATEWAY_MODE={state.mode}."
+        found.append(Finding("freqtrade", "warning", told, hint))
+    elif state.mode == "live":
+        told = "live: orders of callers with the scope orders:live trade real money"
+        found.append(Finding("freqtrade", "warning", told))
     if state.state != "running":
         told = f"the bot is {state.state}"
         found.append(Finding("freqtrade", "warning", told, "Start it: its /start command."))

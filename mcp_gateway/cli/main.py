@@ -22,11 +22,15 @@ _COMMANDS: Final = {
     "token": "Make a token for an agent.",
     "hash-password": "Hash a password for the clients file.",
     "orders": "Show the orders, compare them with the bot, settle them.",
+    "approvals": "Approve or decline the orders that wait for you.",
+    "policy": "Check the policy, show what is in force, try an order on it.",
+    "halt": "Stop every entry at once; list halts; close all positions.",
+    "resume": "Release a halt.",
     "audit": "Show the audit log.",
     "db": "Upgrade or check the database.",
     "doctor": "Say what is wrong before the first order does.",
 }
-_PLACES: Final = {"hash-password": ("token", "hash_password")}
+_PLACES: Final = {"resume": ("halt", "resume"), "hash-password": ("token", "hash_password")}
 
 
 class Commands(click.Group):

@@ -14,7 +14,7 @@ def serve(host: str | None, port: int | None) -> None:
 
     Example: mcp-gateway serve --port 8000
     """
-    from mcp_gateway.orders.policy import policy_faults
+    from mcp_gateway.risk.document import policy_faults
     from mcp_gateway.settings import Settings
     from mcp_gateway.telemetry import logs
 

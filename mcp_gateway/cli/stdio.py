@@ -16,7 +16,7 @@ def stdio() -> None:
     """
     import anyio
 
-    from mcp_gateway.orders.policy import policy_faults
+    from mcp_gateway.risk.document import policy_faults
     from mcp_gateway.settings import Settings
     from mcp_gateway.telemetry import logs
 

@@ -81,10 +81,11 @@ class Tour:
             "amount": AMOUNT,
             "order_type": "market",
         }
-        await self._call("dry_run_order", **order)
-        placed = await self._call("create_order", **order)
+        seen = await self._call("dry_run_order", **order)
+        held_to = order | {"preview_id": seen["preview_id"]}
+        placed = await self._call("create_order", "held to what was seen", **held_to)
         again = await self._call(
-            "create_order", "the same request again, as after a lost reply", **order
+            "create_order", "the same request again, as after a lost reply", **held_to
         )
         self._must(placed == again, "a repeated request must be answered from the record")
         await self._call("get_order", request_id=order["request_id"])

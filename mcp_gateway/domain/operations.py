@@ -26,7 +26,8 @@ DEFAULT_LOCAL_SCOPES: Final = ("market:read", "positions:read", "orders:preview"
 class Operation:
     """One thing a caller can do.
 
-    ``scopes``: any one of them suffices. ``signed``: over HTTP the bytes must be signed.
+    ``scopes``: any one of them suffices. ``live_scope``: wanted too, on a gateway to a bot that
+    trades real money. ``signed``: over HTTP the bytes must be signed.
     ``quota``: the name of the bucket that a call spends from. ``reserve``: the bucket that it
     spends from when the first is empty; the admission then says that no entry may pass.
     """
@@ -37,6 +38,7 @@ class Operation:
     signed: bool = False
     writes: bool = False
     reserve: str | None = None
+    live_scope: str | None = None
 
 
 def _operation(
@@ -46,8 +48,9 @@ def _operation(
     signed: bool = False,
     writes: bool = False,
     reserve: str | None = None,
+    live: str | None = None,
 ) -> Operation:
-    return Operation(name, frozenset(scopes), quota or name, signed, writes, reserve)
+    return Operation(name, frozenset(scopes), quota or name, signed, writes, reserve, live)
 
 
 _TABLE = (
@@ -55,10 +58,32 @@ _TABLE = (
     _operation("get_open_positions", "positions:read"),
     _operation("get_account", "positions:read"),
     _operation("dry_run_order", "orders:preview"),
-    _operation("create_order", "orders:create", signed=True, writes=True, reserve="exits"),
+    _operation(
+        "create_order",
+        "orders:create",
+        live="orders:live",
+        signed=True,
+        writes=True,
+        reserve="exits",
+    ),
     _operation("get_order", "orders:preview", "orders:create"),
     # Like exits, cancels are never trapped: neither by entries nor by a flooded server.
-    _operation("cancel_order", "orders:create", signed=True, writes=True, reserve="cancels"),
+    _operation(
+        "cancel_order",
+        "orders:create",
+        live="orders:live",
+        signed=True,
+        writes=True,
+        reserve="cancels",
+    ),
+    # What a person decides; no tool does.
+    _operation("list_approvals", "orders:approve"),
+    _operation("approve_order", "orders:approve", signed=True, writes=True),
+    _operation("decline_order", "orders:approve", signed=True, writes=True),
+    # Halting has a reserve, so that no flood keeps it out; any such token may halt, people resume.
+    _operation("halt", "ops:halt", signed=True, writes=True, reserve="halts"),
+    _operation("list_halts", "ops:halt"),
+    _operation("release_halt", "ops:halt", signed=True, writes=True),
     _operation("read_pairs", "market:read", quota="read_resource"),
     _operation("read_candles", "market:read", quota="get_candles"),
     _operation("read_positions", "positions:read", quota="get_open_positions"),

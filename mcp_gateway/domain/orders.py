@@ -65,6 +65,7 @@ PositiveDecimal = Annotated[
 ]
 PairName = Annotated[str, Field(strict=True, pattern=PAIR_PATTERN)]
 AgentName = Annotated[str, Field(strict=True, min_length=1, max_length=128)]
+PreviewId = Annotated[str, Field(strict=True, min_length=1, max_length=512)]
 
 
 def canonical(number: Decimal) -> str:
@@ -108,6 +109,8 @@ class State(StrEnum):
     """Where an order stands; ``orders.protocol`` alone says how it moves on."""
 
     RECEIVED = "received"
+    PENDING_APPROVAL = "pending_approval"
+    APPROVED = "approved"
     DENIED = "denied"
     RESERVED = "reserved"
     SENT = "sent"
@@ -121,18 +124,20 @@ class State(StrEnum):
     VANISHED = "vanished"
 
 
-Outcome = Literal["placed", "denied", "rejected", "unknown"]
+Outcome = Literal["placed", "denied", "rejected", "unknown", "pending_approval"]
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRecord:
     """One row of the ledger: the order, where it stands and what the bot told of it.
 
-    ``carrier`` is the process that took it. ``amount`` is what was asked for (base); ``actual_amount`` what the bot made of it and
-    ``filled_amount`` what has been executed. ``reserved_quote`` is what an entry may cost, set
+    ``carrier`` is the process that took it. ``amount`` is what was asked for (base);
+    ``actual_amount`` what the bot made of it and ``filled_amount`` what has been executed. ``reserved_quote`` is what an entry may cost, set
     aside while it may be on its way. ``answer`` is the receipt of a placed order, word
     for word, which every repetition of the request gets again; of a denied one it is the rule
-    with its limit and the order's value.
+    with its limit and the order's value. ``preview_id`` names the dry run that it was seen in.
+    ``approved_quote`` is what it may cost by a person's word (as long as it is pending: what that
+    person is asked for), and ``expires_at`` how long that word may be waited for and acted on.
     """
 
     order_id: str
@@ -165,6 +170,9 @@ class OrderRecord:
     code: str | None = None
     message: str | None = None
     answer: dict[str, Any] | None = None
+    preview_id: str | None = None
+    approved_quote: Decimal | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +187,29 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One pre-trade rule, evaluated: what it allows, what the order has, what is left."""
+    """One pre-trade rule, evaluated: what it allows, what the order has, what is left then."""
 
     rule: str
     passed: bool
     message: str
     limit: str | None = None
     value: str | None = None
+    left: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a dry run tells: estimates in quote, the price used and how old it is."""
+    """What a dry run tells: estimates in quote, the price used and how old it is.
+
+    Args:
+        expected_amount: what the bot makes of the amount, in whole lot steps (base).
+        worst_price: the price that it may be carried out at, at worst; of a market order an
+            estimate by the collar, which nobody can promise.
+        worst_cost: stake and fee of an entry at that price.
+        policy: the hash of the policy that it was checked by.
+        needs_approval: the order is valid, and a person will be asked.
+        preview_id: lets ``create_order`` be held to what was seen here, once; of a valid one.
+    """
 
     valid: bool
     estimated_cost: Decimal | None
@@ -201,3 +220,10 @@ class Preview:
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
     errors: tuple[str, ...]
+    expected_amount: Decimal | None = None
+    worst_price: Decimal | None = None
+    worst_cost: Decimal | None = None
+    policy: str = ""
+    needs_approval: bool = False
+    preview_id: str | None = None
+    expires_at: datetime | None = None

@@ -101,7 +101,8 @@ class Trade:
     until ``entry_fee`` is there; ``exit_fee_rate`` is the same of an exit. The two fees are
     those of the first filled order of each side, and of no later one; None until then, and
     where the exchange told none. ``lot_step`` is the smallest amount the market knows, None
-    where the bot told none. Of a trade that is not ``readable`` the bot tells nonsense: it is
+    where the bot told none. ``profit`` (quote) is what the trade has brought in all, fees
+    included: its open part at the current rate. Of a trade that is not ``readable`` the bot tells nonsense: it is
     there, and neither numbers nor orders are known.
     """
 
@@ -120,6 +121,8 @@ class Trade:
     entry_fee: Fee | None = None
     exit_fee_rate: Decimal | None = None
     exit_fee: Fee | None = None
+    profit: Decimal | None = None
+    closed_at: datetime | None = None
     readable: bool = True
 
 

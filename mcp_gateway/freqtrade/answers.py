@@ -125,3 +125,10 @@ def cancelled(status: int, body: bytes) -> Answer:
         return Accepted(wire.trade(body))
     except BotUnavailable as error:
         return Unanswered(error.code)
+
+
+def switched(status: int, body: bytes) -> Answer:
+    """Tell what the answer to a pause or a start proves; the bot's state tells the rest."""
+    if status != HTTPStatus.OK:
+        return unaccepted(status, body)
+    return Accepted(None) if wire.is_status(body) else Unanswered("bot_nonsense")

@@ -11,9 +11,10 @@ from mcp_gateway.domain.market import Candle
 from mcp_gateway.domain.positions import Balance, BotHealth, BotState, Position, Trade
 from mcp_gateway.errors import BotUnavailable, NotFound
 from mcp_gateway.freqtrade import wire
-from mcp_gateway.freqtrade.answers import cancelled, entered, exited
-from mcp_gateway.freqtrade.connections import Connections
+from mcp_gateway.freqtrade.answers import cancelled, entered, exited, switched
+from mcp_gateway.freqtrade.connections import Connections, Unless
 from mcp_gateway.freqtrade.orders import Entry, Exit
+from mcp_gateway.settings import Settings
 
 
 class FreqtradeClient:
@@ -149,9 +150,15 @@ class FreqtradeClient:
         asked: dict[str, str | int] = {"pair": pair, "timeframe": timeframe, "limit": limit}
         return await self._connections.read("pair_candles", wire.candles, params=asked)
 
-    async def enter(self, order: Entry) -> Answer:
-        """Send an entry once (POST /forceenter); what the bot does is told, never raised."""
-        return await self._connections.order("POST", "forceenter", entered, told=order.body())
+    async def enter(self, order: Entry, *, unless: Unless | None = None) -> Answer:
+        """Send an entry once (POST /forceenter); what the bot does is told, never raised.
+
+        Args:
+            unless: is asked right before the first byte; where it tells a code, none leaves.
+        """
+        return await self._connections.order(
+            "POST", "forceenter", entered, told=order.body(), unless=unless
+        )
 
     async def exit(self, order: Exit) -> Answer:
         """Send an exit once (POST /forceexit); what the bot does is told, never raised."""
@@ -173,5 +180,32 @@ class FreqtradeClient:
         path = f"trades/{trade_id:d}/open-order"
         return await self._connections.order("DELETE", "open-order", cancelled, path=path)
 
+    async def pause(self) -> Answer:
+        """Let the bot open nothing more; exits go on (POST /stopbuy, its state ``paused``).
+
+        A bot that is stopped is *started* by this, paused: ask for its state first.
+
+        Source: Freqtrade 2026.9, RPC ``_rpc_pause``.
+        """
+        return await self._connections.order("POST", "stopbuy", switched)
+
+    async def resume(self) -> Answer:
+        """Let the bot trade (POST /start), whether it was paused or stopped."""
+        return await self._connections.order("POST", "start", switched)
+
     def _why_absent(self) -> BotUnavailable | None:
         return self.absence()  # may be set after the connections are made
+
+
+def bot_from(settings: Settings, clock: Clock) -> FreqtradeClient:
+    """Return the client of the bot that the settings name."""
+    password = settings.freqtrade_password
+    return FreqtradeClient(
+        settings.freqtrade_url,
+        settings.freqtrade_username,
+        password.get_secret_value() if password else None,
+        pool_size=settings.freqtrade_pool_size,
+        read_timeout_s=settings.read_timeout_s,
+        order_timeout_s=settings.order_timeout_s,
+        clock=clock,
+    )

@@ -6,7 +6,7 @@ call has a deadline by the wall clock, since the HTTP library's time-outs start 
 each byte.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -24,6 +24,8 @@ from mcp_gateway.freqtrade import wire
 from mcp_gateway.freqtrade.answers import failed_read
 from mcp_gateway.telemetry import logs, metrics
 
+# Asked right before the first byte of an order leaves: None, or why it must not.
+Unless = Callable[[], str | None]
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 LONGEST_REASON = 200
@@ -32,6 +34,14 @@ IDLE_CONNECTION_S = 4.0
 
 T = TypeVar("T")
 Method = Literal["GET", "POST", "DELETE"]
+
+
+class Withheld(Exception):
+    """What was about to be sent must not be; nothing of it was."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class Answered(NamedTuple):
@@ -153,18 +163,20 @@ class Connections:
         *,
         path: str | None = None,
         told: Mapping[str, Any] | None = None,
+        unless: Unless | None = None,
     ) -> Answer:
         """Send one request that changes something, once, and return what ``understand`` says.
 
         Args:
             endpoint: the name under which the call is counted, and its path if it has no other.
             told: the JSON object to send, None for no body.
+            unless: keeps it back where it tells a code, as late as can be: connecting takes time.
         """
         started = self._clock.monotonic()
         result = "cancelled"
         try:
             content = None if told is None else orjson.dumps(told)
-            answered = await self._send(method, path or endpoint, content)
+            answered = await self._send(method, path or endpoint, content, unless)
             if isinstance(answered, Answered):
                 if answered.status != HTTPStatus.OK:
                     _log_refusal(endpoint, answered.status, answered.body)
@@ -192,11 +204,15 @@ class Connections:
             ) from None
 
     async def _send(
-        self, method: Method, path: str, content: bytes | None
+        self, method: Method, path: str, content: bytes | None, unless: Unless | None
     ) -> Answered | NotSent | Unanswered:
+        if unless is not None and (code := unless()) is not None:
+            return NotSent(code)
         try:
             with anyio.fail_after(self._order_timeout_s):
-                return await _exchange(self._orders, method, path, content=content)
+                return await _exchange(self._orders, method, path, content=content, unless=unless)
+        except Withheld as withheld:
+            return NotSent(withheld.code)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
             return NotSent("bot_unreachable")
         except (TimeoutError, httpx2.TimeoutException):
@@ -216,18 +232,33 @@ async def _exchange(
     *,
     params: Mapping[str, str | int] | None = None,
     content: bytes | None = None,
+    unless: Unless | None = None,
 ) -> Answered:
     """Send one request and read its answer; what is too long is cut, and then is no JSON."""
     headers = {"content-type": "application/json"} if content else None
+    extensions = None if unless is None else {"trace": _asking(unless)}
     body = bytearray()
     async with client.stream(
-        method, path, params=params, content=content, headers=headers
+        method, path, params=params, content=content, headers=headers, extensions=extensions
     ) as response:
         async for part in response.aiter_bytes():
             body += part
             if len(body) > LARGEST_ANSWER_BYTES:
                 return Answered(response.status_code, bytes(body[:LARGEST_ANSWER_BYTES]), None)
     return Answered(response.status_code, bytes(body), _date_of(response))
+
+
+def _asking(unless: Unless) -> Callable[[str, Any], Awaitable[None]]:
+    """Return what the HTTP library calls at each step: at the first byte, ``unless`` is asked.
+
+    Source: httpcore, the ``trace`` extension.
+    """
+
+    async def trace(event: str, _info: Any) -> None:
+        if event.endswith("send_request_headers.started") and (code := unless()) is not None:
+            raise Withheld(code)
+
+    return trace
 
 
 def _date_of(response: httpx2.Response) -> datetime | None:

@@ -107,6 +107,9 @@ class ForeignTrade(ForeignPosition):
     fee_close_currency: str | None = None
     amount_precision: Size = None
     precision_mode: int | None = None
+    close_profit_abs: Number = None
+    realized_profit: Number = None
+    close_timestamp: Moment = None
     orders: list[ForeignOrder]
 
     def trade(self) -> Trade:
@@ -127,7 +130,15 @@ class ForeignTrade(ForeignPosition):
             entry_fee=_fee(self.fee_open_cost, self.fee_open_currency),
             exit_fee_rate=self.fee_close,
             exit_fee=_fee(self.fee_close_cost, self.fee_close_currency),
+            profit=self._profit(),
+            closed_at=self.close_timestamp,
         )
+
+    def _profit(self) -> Decimal | None:
+        """Return what it has brought in all; while it is open its two parts are told apart."""
+        if not self.is_open:
+            return self.close_profit_abs
+        return None if self.profit_abs is None else self.profit_abs + (self.realized_profit or 0)
 
     def _lot_step(self) -> Decimal | None:
         told = self.amount_precision

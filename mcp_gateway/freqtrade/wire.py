@@ -133,6 +133,12 @@ def is_result(body: bytes) -> bool:
     return _fits(shapes.Result, body) is not None
 
 
+def is_status(body: bytes) -> bool:
+    """Tell whether this is the 200 of POST /stopbuy or /start, which says what it did."""
+    told = _fits(shapes.Entered, body)
+    return told is not None and told.status is not None
+
+
 def reason(body: bytes) -> str | None:
     """Return why the bot refused; None where the body is not its own (a proxy's page)."""
     told = _fits(shapes.Error, body)

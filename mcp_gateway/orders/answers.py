@@ -10,11 +10,17 @@ from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
 from mcp_gateway.errors import BotRejected, GatewayError, OrderDenied, OutcomeUnknown
 from mcp_gateway.orders import protocol
+from mcp_gateway.orders.question import Question
 
 UNKNOWN_MESSAGE: Final = "The order was sent and the bot's answer is not known yet."
 REVIEW_MESSAGE: Final = "Only the operator can find out what became of the order."
 REVIEW_HINT: Final = (
     "Do not send it again. The operator settles it; get_order tells when that is done."
+)
+PENDING_MESSAGE: Final = "A person has to approve the order before it is sent."
+APPROVED_MESSAGE: Final = "A person has approved the order; it is about to be sent."
+PENDING_HINT: Final = (
+    "Ask get_order with the same request_id until it is final; cancel_order takes it back."
 )
 UNSENT_MESSAGE: Final = "The order is written down and being checked; it was not sent yet."
 _DENIALS: Final[dict[str, str]] = {
@@ -22,6 +28,13 @@ _DENIALS: Final[dict[str, str]] = {
     "bot_busy": "Another order of this bot is still on its way; nothing was sent.",
     "position_changed": "The position changed while the order was on its way; nothing was sent.",
     "interrupted": "The gateway stopped before the order was sent; nothing was sent.",
+    "trading_halted": "Trading was halted while the order was on its way; nothing was sent.",
+    "declined": "A person declined the order; nothing was sent.",
+    "withdrawn": "The order was taken back before it was sent.",
+    "approval_expired": "The time for the order's approval is over; nothing was sent.",
+    "too_many_waiting": "Too many orders of the agent wait for a person; nothing was sent.",
+    "mode_changed": "The gateway's mode is another than the one approved; nothing was sent.",
+    "order_altered": "The order is not the one that was asked for; nothing was sent.",
 }
 _REJECTIONS: Final[dict[str, str]] = {
     "pair_inactive": "The bot does not know the pair, or its market is closed.",
@@ -44,11 +57,20 @@ _HINTS: Final[dict[str, str]] = {
     "bot_unavailable": _AGAIN,
     "bot_busy": _AGAIN,
     "interrupted": _AGAIN,
+    "trading_halted": "Nothing was sent. Only a person resumes trading, get_account tells when; "
+    "sells and cancels still work.",
     "position_changed": "Nothing was sent. Read get_open_positions, then decide anew.",
     "market_unknown": "Nothing was sent. The operator has to add the pair to [markets] of the policy.",
     "stake_below_minimum": "Nothing was sent. Order at least the limit, under a new request_id.",
     "order_under_review": "Nothing was sent. Wait until the operator has settled the earlier order.",
     "more_than_held": "Nothing was sent. Sell at most the limit, under a new request_id.",
+    "declined": "Nothing was sent. Do not ask for the same again; decide anew.",
+    "withdrawn": "Nothing was sent, and nothing will be.",
+    "approval_expired": "Nothing was sent. If it is still wanted, send it under a new request_id.",
+    "approval_exceeded": "Nothing was sent. Send it anew: a person has to see the new cost.",
+    "too_many_waiting": "Nothing was sent. Wait until a person has decided about the others.",
+    "mode_changed": "Nothing was sent. Read get_account, then decide anew.",
+    "order_altered": "Nothing was sent. The operator has to look into the ledger.",
 }
 
 
@@ -115,12 +137,31 @@ def _message(record: OrderRecord) -> str:
         if record.state is State.NEEDS_REVIEW:
             return REVIEW_MESSAGE
         return UNSENT_MESSAGE if record.state in protocol.UNSENT else UNKNOWN_MESSAGE
+    if outcome == "pending_approval":
+        return APPROVED_MESSAGE if record.state is State.APPROVED else PENDING_MESSAGE
     return outcome
+
+
+def held(record: OrderRecord, history: tuple[HistoryEntry, ...]) -> dict[str, Any]:
+    """Return what ``create_order`` answers for an order that waits for a person."""
+    return receipt(record) | _asked(record, history)
+
+
+def _asked(record: OrderRecord, history: tuple[HistoryEntry, ...]) -> dict[str, Any]:
+    """Return what a person is asked, and until when; nothing of an order that waits for none."""
+    if record.state not in protocol.HELD:
+        return {}
+    return {
+        "expires_at": None if record.expires_at is None else iso(record.expires_at),
+        "question": Question.of(record, history).text,
+        "hint": PENDING_HINT,
+    }
 
 
 def present_state(record: OrderRecord, history: tuple[HistoryEntry, ...]) -> dict[str, Any]:
     """Return what ``get_order`` answers: where the order stands now and how it came there."""
-    return receipt(record) | {
+    told = receipt(record) | _asked(record, history)
+    return told | {
         "order_type": record.order_type,
         "price": _number(record.price),
         "code": record.code,
@@ -168,6 +209,7 @@ def _facts(record: OrderRecord) -> dict[str, Any]:
         "outcome": protocol.outcome(record.state),
         "order_id": record.order_id,
         "request_id": str(record.request_id),
+        "mode": record.mode,
     }
 
 

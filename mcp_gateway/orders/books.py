@@ -5,6 +5,7 @@ answers.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import anyio
 
@@ -16,15 +17,20 @@ from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.events import BotEvents
 from mcp_gateway.market.service import Market
 from mcp_gateway.orders.absence import Patience
+from mcp_gateway.orders.bot_switch import BotSwitch
 from mcp_gateway.orders.detached import Detached
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.follow import Follower
+from mcp_gateway.orders.halts import Halts
 from mcp_gateway.orders.ledger import Ledger
-from mcp_gateway.orders.policy import load_policy
+from mcp_gateway.orders.local_halts import LocalHalts
 from mcp_gateway.orders.reconcile import CYCLE_S, Reconciler
 from mcp_gateway.orders.records import Records
+from mcp_gateway.orders.seals import Seals
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.orders.submission import Submission
+from mcp_gateway.orders.watch import Watch
+from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.revisions import Revisions
@@ -42,6 +48,9 @@ class Books:
     follower: Follower
     trail: Trail
     clock: Clock
+    halts: Halts
+    switch: BotSwitch
+    watch: Watch
 
     async def keep(self) -> None:
         """Settle, follow, and write the trail until cancelled; then close the store.
@@ -51,7 +60,11 @@ class Books:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.reconciler.run)
+                group.start_soon(self.orders.dispatch.run)
                 group.start_soon(self.follower.run)
+                group.start_soon(self.halts.keep)
+                group.start_soon(self.switch.keep)
+                group.start_soon(self.watch.run)
                 group.start_soon(self.follower.listen)
                 group.start_soon(run_flusher, self.trail, self.records.audit_log, self.clock)
         finally:
@@ -74,6 +87,9 @@ async def open_books(
     work: Detached,
     clock: Clock,
     serves: str,
+    policies: PolicyKeeper,
+    seals: Seals,
+    local_halts: LocalHalts,
 ) -> Books:
     """Open the store and take up what an earlier process left unsettled.
 
@@ -88,7 +104,11 @@ async def open_books(
     try:
         if not found.ready:
             trail.note(upgraded(found, clock))
-        books = _books(store, settings, bot=bot, market=market, trail=trail, work=work, clock=clock)
+        books = _books(
+            store, settings, bot=bot, market=market, trail=trail, work=work, clock=clock,
+            policies=policies, seals=seals, local_halts=local_halts,
+        )  # fmt: skip
+        await books.halts.refresh()
         await books.reconciler.recover()
     except BaseException:
         with anyio.CancelScope(shield=True):
@@ -106,14 +126,23 @@ def _books(
     trail: Trail,
     work: Detached,
     clock: Clock,
+    policies: PolicyKeeper,
+    seals: Seals,
+    local_halts: LocalHalts,
 ) -> Books:
     ledger = Ledger(store, clock)
     prices = Market(bot, open_kv(None, clock), clock, settings.redis_ttl)
     finder = FactFinder(
         ledger, bot, market, prices, clock, settings.bot, settings.mode,
-        load_policy(settings.policy), settings.read_timeout_s,
+        policies, settings.read_timeout_s,
     )  # fmt: skip
-    submission = Submission(ledger, finder, bot, clock)
+    wait = timedelta(seconds=settings.approval_wait_s)
+    halts = Halts(store, clock, local_halts)
+    watch = Watch(halts, finder, timedelta(seconds=settings.unknown_halt_s))
+    submission = Submission(
+        ledger, finder, bot, clock, policies, approval_wait=wait,
+        halts=local_halts, throttled=watch.throttled,
+    )  # fmt: skip
     reconciler = Reconciler(
         submission, ledger, bot, clock, settings.bot,
         Patience(settings.quiet_s, CYCLE_S),
@@ -121,10 +150,13 @@ def _books(
     follower = Follower(ledger, bot, clock, settings.bot, _events(settings, clock))
     orders = OrderService(
         ledger, submission, reconciler, follower, work,
-        bot_name=settings.bot, mode=settings.mode,
+        bot_name=settings.bot, mode=settings.mode, seals=seals,
     )  # fmt: skip
     records = Records(ledger, AuditLog(store), bot, settings.bot)
-    return Books(store, records, orders, reconciler, follower, trail, clock)
+    switch = BotSwitch(store, bot, clock, local_halts)
+    return Books(
+        store, records, orders, reconciler, follower, trail, clock, halts, switch, watch
+    )  # fmt: skip
 
 
 def _events(settings: Settings, clock: Clock) -> BotEvents | None:

@@ -10,7 +10,7 @@ from mcp_gateway.domain.answers import Accepted, NotSent, Unanswered
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.errors import BotError, BotUnavailable, OrderNotResting, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
-from mcp_gateway.orders import answers, marks, protocol
+from mcp_gateway.orders import answers, marks, moves, protocol
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.follow import Follower
 from mcp_gateway.orders.ledger import Ledger, Superseded
@@ -36,6 +36,9 @@ class Cancellation:
             BotUnavailable: the bot did not answer; cancelling again is safe.
             Superseded: somebody else moved the order meanwhile.
         """
+        if record.state in protocol.HELD:  # nothing was sent; a person is asked no longer
+            withdrawn = moves.denied(Event.DENY, "withdrawn", {})
+            return await self.ledger.move(record, [withdrawn], origin)
         if record.bot != self.follower.bot_name:
             raise _not_resting(
                 record, "It was sent to another bot, under another name.", "other_bot"
@@ -115,7 +118,7 @@ def _not_shown() -> BotUnavailable:
 
 def _ended(record: OrderRecord) -> OrderRecord:
     """Return an order that is cancelled already; refuse for one that can't be."""
-    if record.state in protocol.ENDED_UNFILLED:
+    if record.state in protocol.ENDED_UNFILLED or record.code == "withdrawn":
         return record
     if (error := answers.refusal(record)) is not None and not protocol.is_final(record.state):
         raise error

@@ -17,14 +17,17 @@ from mcp_gateway.errors import BotUnavailable, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.market.flights import Flights
 from mcp_gateway.market.service import Market
+from mcp_gateway.orders import marks
 from mcp_gateway.orders.ledger import Ledger
-from mcp_gateway.orders.policy import Policy
-from mcp_gateway.orders.risk import Facts, Price
+from mcp_gateway.risk.facts import Facts, Price, midnight
+from mcp_gateway.risk.keeper import PolicyKeeper
 
 # Closed trades that are looked through for a fee rate and a pair's lot step.
 REMEMBERED_TRADES: Final = 20
 CLOSED_TRADES_KEPT_S: Final = 60.0  # a market's step and an account's fee seldom change
-PAIRS_KEPT_S: Final = 2.0
+LISTS_KEPT_S: Final = 2.0  # of pairs: what the bot trades, never trades, does not enter now
+RESULTS_KEPT_S: Final = 5.0
+MOST_OF_A_DAY: Final = 500  # trades: more than one answer of the bot's holds
 HEALTH_KEPT_S: Final = 30.0  # wanted for its start, which tells one run of the bot from another
 PRICES_KEPT_S: Final = 2.0  # a closed candle does not change; the next one may have come
 
@@ -38,7 +41,7 @@ class FactFinder:
         prices: asked over the orders' own connections.
         bot_name: under which the ledger keeps this bot's orders.
         declared_mode: the mode in which the operator says that the bot is.
-        policy: what the operator wrote about markets.
+        policies: what the operator wrote.
         deadline_s: wall-clock seconds for all questions together.
     """
 
@@ -49,15 +52,17 @@ class FactFinder:
     clock: Clock
     bot_name: str
     declared_mode: Mode
-    policy: Policy
+    policies: PolicyKeeper
     deadline_s: float
-    _pairs: Flights[None, tuple[str, ...]] = field(init=False)
+    _lists: Flights[str, tuple[str, ...]] = field(init=False)
+    _results: Flights[None, tuple[Trade, ...]] = field(init=False)
     _closed: Flights[None, tuple[Trade, ...]] = field(init=False)
     _healths: Flights[None, BotHealth] = field(init=False)
     _prices: Flights[str, tuple[Decimal, datetime] | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._pairs = Flights(self.clock, PAIRS_KEPT_S)
+        self._lists = Flights(self.clock, LISTS_KEPT_S)
+        self._results = Flights(self.clock, RESULTS_KEPT_S)
         self._closed = Flights(self.clock, CLOSED_TRADES_KEPT_S)
         self._prices = Flights(self.clock, PRICES_KEPT_S)
         self._healths = Flights(self.clock, HEALTH_KEPT_S)
@@ -78,6 +83,16 @@ class FactFinder:
         except TimeoutError:
             raise BotUnavailable("The bot is too slow.", code="bot_timeout") from None
 
+    async def of_account(self, facts: Facts, agent: str) -> Facts:
+        """Add to what is known of the bot whose its open trades are, and what the day has brought.
+
+        Raises:
+            StoreUnavailable: the ledger can't tell what was bought by whom.
+            BotUnavailable: the bot does not answer.
+        """
+        facts = replace(facts, owners=await self._owners(facts.open_trades))
+        return await self._with_results(facts, agent)
+
     def forget_positions(self) -> None:
         """Let readers see at once what an order has changed."""
         self.market.forget_positions()
@@ -87,35 +102,81 @@ class FactFinder:
     async def _for_entry(self, asked: OrderRecord) -> Facts:
         facts = await self._common(asked.pair)
         balance = await self.bot.balance()
-        pairs = (await self._pairs.ask(None, self.bot.pairs)).value
         closed = (await self._closed.ask(None, self._recent_trades)).value
         price = facts.price or await self._last_price(asked.pair, facts.bot)
         fees = (trade.fee_rate for trade in closed)
         steps = (trade.lot_step for trade in closed if trade.pair == asked.pair)
         market = _told_by(steps).filled_from(facts.market)
-        return replace(
+        facts = replace(
             facts,
-            pairs=pairs,
+            pairs=(await self._lists.ask("white", self.bot.pairs)).value,
+            blacklisted=(await self._lists.ask("black", self.bot.blacklist)).value,
+            locked=(await self._lists.ask("locks", self.bot.locked_pairs)).value,
+            owners=await self._owners(facts.open_trades),
             balance=balance,
             price=price,
             fee_rate=facts.fee_rate or next((fee for fee in fees if fee is not None), None),
             market=market,
             taken_stake=await self._taken_stake(asked.pair, market, price),
         )
+        return await self._with_results(facts, asked.agent)
+
+    async def _with_results(self, facts: Facts, agent: str) -> Facts:
+        """Add what was won and lost since midnight, where a limit asks for it."""
+        policy = self.policies.current
+        if policy.limits(agent).daily_loss is None and policy.totals.daily_loss is None:
+            return facts
+        return await self._todays(facts)
+
+    async def results(self) -> Facts:
+        """Gather what is open, and what every agent won and lost since midnight; raises as ``facts``."""
+        state = await self.bot.bot_state()
+        trades = await self.bot.open_trades()
+        owners = await self._owners(trades)
+        bare = Facts(self.declared_mode, state, trades, pair_is_held=False, bot_started_at=None)
+        return await self._todays(replace(bare, owners=owners))
+
+    async def _todays(self, facts: Facts) -> Facts:
+        since = midnight(self.clock.now())
+        closed = (await self._results.ask(None, self._last_results)).value
+        today = tuple(
+            trade for trade in closed if trade.closed_at is None or trade.closed_at >= since
+        )
+        if len(today) == MOST_OF_A_DAY:
+            return replace(facts, closed_today=None)  # there may be more: nobody knows the sum
+        owners = {**facts.owners, **await self._owners(today)}
+        return replace(facts, closed_today=today, owners=owners)
+
+    async def _last_results(self) -> tuple[Trade, ...]:
+        return await self.bot.recent_trades(MOST_OF_A_DAY)
+
+    async def _owners(self, trades: tuple[Trade, ...]) -> dict[str, str]:
+        """Return the agents whose orders opened trades, by the trades' tags."""
+        tags = {trade.tag for trade in trades if marks.is_ours(trade.tag)}
+        entries = await self.ledger.by_tags({tag for tag in tags if tag})
+        return {entry.tag: entry.agent for entry in entries if entry.bot == self.bot_name}
 
     async def _for_exit(self, asked: OrderRecord) -> Facts:
         facts = await self._common(asked.pair)
-        tags = {trade.tag for trade in facts.open_trades if trade.pair == asked.pair and trade.tag}
-        entries = await self.ledger.by_tags(tags)
-        own = {
-            entry.tag
-            for entry in entries
-            if (entry.agent, entry.issuer, entry.bot) == (asked.agent, asked.issuer, self.bot_name)
-        }
-        # Trade ids are reused by the bot after a deletion, the tag never is.
-        held = next((trade for trade in facts.open_trades if trade.tag in own), None)
+        held = await self._closable(asked, facts.open_trades)
         price = facts.price or await self._last_price(asked.pair, facts.bot)
         return replace(facts, held=held, price=price)
+
+    async def _closable(self, asked: OrderRecord, trades: tuple[Trade, ...]) -> Trade | None:
+        """Return the open trade in the order's pair that its agent may close; its own first."""
+        here = tuple(trade for trade in trades if trade.pair == asked.pair)
+        entries = await self.ledger.by_tags({trade.tag for trade in here if trade.tag})
+        ours = [entry for entry in entries if entry.bot == self.bot_name]
+        own = {e.tag for e in ours if (e.agent, e.issuer) == (asked.agent, asked.issuer)}
+        closes = self.policies.current.limits(asked.agent).closes
+        # Trade ids are reused by the bot after a deletion, the tag never is.
+        held = next((trade for trade in here if trade.tag in own), None)
+        if held is None and closes == "gateway":
+            tags = {entry.tag for entry in ours}
+            held = next((trade for trade in here if trade.tag in tags), None)
+        if held is None and closes == "all":
+            held = next(iter(here), None)
+        return held
 
     async def _common(self, pair: str) -> Facts:
         """Ask what every order needs: the bot's state, its open trades, when it was started."""
@@ -135,7 +196,7 @@ class FactFinder:
             price=None if rate is None else Price(rate, 0.0, _step_s(state)),
             fee_rate=next((fee for fee in fees if fee is not None), None),
             # What the bot took from its exchange stands above what a person wrote.
-            market=_told_by(steps).filled_from(self.policy.market(pair)),
+            market=_told_by(steps).filled_from(self.policies.current.market(pair)),
             bot_started_at=health.started_at,
         )
 

@@ -7,6 +7,7 @@ bot for two requests.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,10 +17,10 @@ from sqlalchemy.exc import IntegrityError
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
-from mcp_gateway.orders import rows
-from mcp_gateway.orders.risk import Standing
+from mcp_gateway.orders import rows, seals
 from mcp_gateway.orders.rows import OrderClaimed, PlaceTaken, Superseded
 from mcp_gateway.orders.steps import Move, Origin, Step, walk
+from mcp_gateway.risk.facts import Standing
 from mcp_gateway.storage.schema import order_history, orders
 from mcp_gateway.storage.sql import Store, take_turn
 from mcp_gateway.telemetry.metrics import audit_rows_total
@@ -27,6 +28,7 @@ from mcp_gateway.telemetry.metrics import audit_rows_total
 __all__ = ["Ledger", "OrderClaimed", "PlaceTaken", "Received", "Superseded"]
 
 STAKES_LOOKED_AT: Final = 20
+LONGEST_WINDOW: Final = timedelta(days=1)  # that a limit looks back
 Weigh = Callable[[Standing], Sequence[Move]]
 
 
@@ -62,7 +64,11 @@ class Ledger:
         return await self._store.is_alive(holder)
 
     async def receive(self, record: OrderRecord, event: AuditEvent) -> Received:
-        """Write a new order down, unless its key (issuer, subject, request_id) is known."""
+        """Write a new order down, unless its key (issuer, subject, request_id) is known.
+
+        Raises:
+            PreviewRefused: preview_used; the preview has let another order through.
+        """
 
         def write(connection: Connection) -> Received:
             known = rows.find(connection, record.issuer, record.subject, record.request_id)
@@ -75,10 +81,18 @@ class Ledger:
         except IntegrityError:  # another gateway's twin came first
             known = await self.find(record.issuer, record.subject, record.request_id)
             if known is None:
+                await self._ensure_unused(record.preview_id)
                 raise
             return Received(known, None)
         audit_rows_total.labels(result="written").inc(0 if received.seen is None else 1)
         return received
+
+    async def _ensure_unused(self, preview_id: str | None) -> None:
+        if preview_id is None:
+            return
+        taken = select(orders.c.order_id).where(orders.c.preview_id == preview_id)
+        if await self._store.read(lambda connection: connection.scalar(taken)) is not None:
+            raise seals.used()
 
     async def move(self, record: OrderRecord, moves: Sequence[Move], origin: Origin) -> OrderRecord:
         """Take an order on from where ``record`` has it: states, history, audit rows, or nothing.
@@ -111,7 +125,7 @@ class Ledger:
 
         def write(connection: Connection) -> Sequence[Step]:
             take_turn(connection, f"orders:{record.bot}")
-            moves = weigh(rows.standing(connection, record, seen))
+            moves = weigh(rows.standing(connection, record, seen, self._a_day_ago()))
             steps = walk(record, moves, origin, self._clock.now())
             rows.apply(connection, record, steps)
             return steps
@@ -125,7 +139,13 @@ class Ledger:
 
     async def standing(self, record: OrderRecord, seen: int) -> Standing:
         """Return what others have reserved against an entry, as ``weigh`` would see it now."""
-        return await self._store.read(lambda connection: rows.standing(connection, record, seen))
+        since = self._a_day_ago()
+        return await self._store.read(
+            lambda connection: rows.standing(connection, record, seen, since)
+        )
+
+    def _a_day_ago(self) -> datetime:
+        return self._clock.now() - LONGEST_WINDOW
 
     async def find(self, issuer: str, subject: str, request_id: UUID) -> OrderRecord | None:
         """Return the order that this principal sent under this request id."""

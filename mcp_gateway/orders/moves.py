@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from mcp_gateway.domain.answers import Answer, NotSent, Refused, Unanswered
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State, canonical
-from mcp_gateway.orders import answers, marks, protocol, risk
+from mcp_gateway.orders import answers, marks, protocol
 from mcp_gateway.orders.protocol import Event
-from mcp_gateway.orders.risk import Facts
 from mcp_gateway.orders.steps import Move
+from mcp_gateway.risk.facts import Facts
+from mcp_gateway.risk.judge import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +40,22 @@ class Noted:
         return asdict(self) | {"sells_before": list(self.sells_before)}
 
 
-def sending(record: OrderRecord, facts: Facts, verdict: risk.Verdict) -> list[Move]:
-    """Return the moves of an order that passed: what it sets aside, and what it is sent with."""
+def sending(record: OrderRecord, facts: Facts, verdict: Verdict, carrier: str) -> list[Move]:
+    """Return the moves of an order that passed: what it sets aside, and what it is sent with.
+
+    Args:
+        carrier: the process that sends it; of an approved order it may be another than the one
+            that received it.
+    """
     started = None if facts.bot_started_at is None else facts.bot_started_at.isoformat()
     if record.side == "buy":
         if verdict.stake is None or verdict.reserved is None:
             raise AssertionError("an entry passed its checks without a price")
         detail = Noted(started).detail() | {"quote_sent": canonical(verdict.stake)}
-        aside = {"quote": canonical(verdict.reserved)}
+        aside = {"quote": canonical(verdict.reserved), "policy": verdict.policy}
+        taken = {"reserved_quote": verdict.reserved, "carrier": carrier}
         return [
-            Move(Event.RESERVE, None, aside, {"reserved_quote": verdict.reserved}),
+            Move(Event.RESERVE, None, aside, taken),
             Move(Event.SEND, None, detail, {"quote_sent": verdict.stake}),
         ]
     if facts.held is None:
@@ -57,12 +65,25 @@ def sending(record: OrderRecord, facts: Facts, verdict: risk.Verdict) -> list[Mo
     return [Move(Event.RESERVE), Move(Event.SEND, None, noted.detail() | trade_id, trade_id)]
 
 
-def denied_by(verdict: risk.Verdict) -> Move:
+def held(verdict: Verdict, expires_at: datetime) -> Move:
+    """Return the move of an order that waits for a person: what it may cost, and how long."""
+    if verdict.worst_cost is None:
+        raise AssertionError("an order waits for a person and nobody knows what it costs")
+    detail = {
+        "quote": canonical(verdict.worst_cost),
+        "worst_price": None if verdict.worst_price is None else canonical(verdict.worst_price),
+        "policy": verdict.policy,
+    }
+    changes = {"approved_quote": verdict.worst_cost, "expires_at": expires_at}
+    return Move(Event.HOLD, None, detail, changes)
+
+
+def denied_by(verdict: Verdict) -> Move:
     """Return the move of an order that a rule of ours denies."""
     first = verdict.failed[0]
     failed = [{"rule": c.rule, "limit": c.limit, "value": c.value} for c in verdict.failed]
     changes = {"message": first.message, "answer": failed[0]}
-    return Move(Event.DENY, first.rule, {"failed": failed}, changes)
+    return Move(Event.DENY, first.rule, {"failed": failed, "policy": verdict.policy}, changes)
 
 
 def denied(event: Event, code: str, detail: Mapping[str, Any]) -> Move:
@@ -73,7 +94,8 @@ def denied(event: Event, code: str, detail: Mapping[str, Any]) -> Move:
 def heard(event: Event, answer: Answer) -> Move:
     """Return the move for an answer in which our mark was not found."""
     if isinstance(answer, NotSent):
-        code = answer.code if answer.code == "position_changed" else "bot_unavailable"
+        ours = answer.code in {"position_changed", "trading_halted"}
+        code = answer.code if ours else "bot_unavailable"
         return denied(event, code, {"cause": answer.code})
     if isinstance(answer, Refused):
         message = answers.rejection_message(answer.code)

@@ -18,6 +18,8 @@ class Event(StrEnum):
     """What can happen to an order."""
 
     DENY = "deny"  # a check of ours failed, or the place in flight is taken
+    HOLD = "hold"  # every check passed, and a person has to agree
+    APPROVE = "approve"  # a person agreed
     RESERVE = "reserve"  # every check passed; money and slot are set aside
     SEND = "send"  # about to leave: committed before the first byte goes out
     NOT_SENT = "not_sent"  # proven that no byte reached the bot
@@ -45,7 +47,7 @@ class Due(StrEnum):
     LOOK = "look"  # look for it in the bot's books
     FOLLOW = "follow"  # see what has become of it
     NOTHING = "nothing"
-    PERSON = "person"  # wait for an operator
+    PERSON = "person"  # wait for a person
 
 
 class IllegalMove(Exception):
@@ -57,6 +59,11 @@ _TABLE: Final[dict[tuple[State, Event], State]] = {
     (_S.RECEIVED, _E.DENY): _S.DENIED,
     (_S.RECEIVED, _E.INTERRUPT): _S.DENIED,
     (_S.RECEIVED, _E.RESERVE): _S.RESERVED,
+    (_S.RECEIVED, _E.HOLD): _S.PENDING_APPROVAL,
+    (_S.PENDING_APPROVAL, _E.DENY): _S.DENIED,
+    (_S.PENDING_APPROVAL, _E.APPROVE): _S.APPROVED,
+    (_S.APPROVED, _E.DENY): _S.DENIED,
+    (_S.APPROVED, _E.RESERVE): _S.RESERVED,
     (_S.RESERVED, _E.DENY): _S.DENIED,
     (_S.RESERVED, _E.INTERRUPT): _S.DENIED,
     (_S.RESERVED, _E.SEND): _S.SENT,
@@ -86,6 +93,8 @@ _TABLE: Final[dict[tuple[State, Event], State]] = {
 }
 _DUE: Final[dict[State, Due]] = {
     State.RECEIVED: Due.WEIGH,
+    State.PENDING_APPROVAL: Due.PERSON,
+    State.APPROVED: Due.WEIGH,
     State.RESERVED: Due.WEIGH,
     State.SENT: Due.ASK,
     State.UNKNOWN: Due.LOOK,
@@ -94,6 +103,8 @@ _DUE: Final[dict[State, Due]] = {
     State.PARTIALLY_FILLED: Due.FOLLOW,
 }
 _OUTCOMES: Final[dict[State, Outcome]] = {
+    State.PENDING_APPROVAL: "pending_approval",
+    State.APPROVED: "pending_approval",
     State.DENIED: "denied",
     State.REJECTED: "rejected",
     State.PLACED: "placed",
@@ -107,6 +118,8 @@ UNSENT: Final = frozenset({State.RECEIVED, State.RESERVED})
 IN_FLIGHT: Final = frozenset({State.SENT, State.UNKNOWN})
 RESERVING: Final = frozenset({State.RESERVED}) | IN_FLIGHT
 UNSETTLED: Final = UNSENT | IN_FLIGHT
+# It waits for a person, or for whoever sends what a person agreed to: nobody carries it.
+HELD: Final = frozenset({State.PENDING_APPROVAL, State.APPROVED})
 CARRIED: Final = UNSETTLED - {State.UNKNOWN}  # by a process that is at work on it
 RESTING: Final = frozenset({State.PLACED, State.PARTIALLY_FILLED})
 ENDED_UNFILLED: Final = frozenset({State.CANCELLED, State.VANISHED})
@@ -164,4 +177,4 @@ def outcome(state: State) -> Outcome:
 
 def is_final(state: State) -> bool:
     """Tell whether the outcome stands for good."""
-    return state in _OUTCOMES
+    return state in _OUTCOMES and state not in HELD

@@ -6,6 +6,7 @@ one order at the bot for two requests.
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,15 +17,16 @@ from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import insert_events
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.orders import protocol
-from mcp_gateway.orders.risk import Holding, Standing
 from mcp_gateway.orders.steps import Step
-from mcp_gateway.storage.schema import order_history, orders
+from mcp_gateway.risk.facts import Halt, Holding, Sent, Standing
+from mcp_gateway.storage.schema import halts, order_history, orders
 from mcp_gateway.storage.trouble import is_duplicate
 
 # What the bot tells later; the order itself, its owner and its key never change.
 CHANGEABLE: Final = frozenset({
     "state", "code", "updated_at", "sent_at", "reserved_quote", "quote_sent", "trade_id",
     "bot_order_id", "actual_amount", "filled_amount", "average_price", "fee", "message", "answer",
+    "carrier", "approved_quote", "expires_at",
 })  # fmt: skip
 _FIELDS: Final = tuple(field.name for field in fields(OrderRecord))
 _FIND: Final = select(orders).where(
@@ -53,6 +55,17 @@ HOLDINGS: Final = union(
         order_history.c.state == State.PLACED.value,
         _ENTRY,
     ),
+)
+# The entries of the last day, which the limits of a minute and of a day count.
+SENT_LATELY: Final = select(
+    orders.c.state, orders.c.pair, orders.c.agent, orders.c.fingerprint, orders.c.sent_at,
+    orders.c.reserved_quote,
+).where(
+    _OF_THE_BOT, _ENTRY, orders.c.sent_at >= bindparam("since"),
+    orders.c.order_id != bindparam("order_id"),
+)  # fmt: skip
+_IN_FORCE: Final = select(halts.c.scope, halts.c.name, halts.c.code, halts.c.at).where(
+    halts.c.released_at.is_(None)
 )
 _MOVE: Final = (
     update(orders)
@@ -117,16 +130,26 @@ def _changeable(before: OrderRecord, behind: OrderRecord) -> dict[str, Any]:
     return values | {"state": behind.state.value}
 
 
-def standing(connection: Connection, record: OrderRecord, seen: int) -> Standing:
-    """Add up what other entries of the bot have set aside.
+def standing(connection: Connection, record: OrderRecord, seen: int, since: datetime) -> Standing:
+    """Return what other entries of the bot have set aside or sent, and the halts in force.
 
-    One that was placed since ``seen`` counts too: the bot's word on its wallet and slots may
-    be older.
+    One that was placed since ``seen`` counts as set aside too: the bot's word on its wallet
+    and slots may be older.
+
+    Args:
+        since: from when on sent entries are wanted.
     """
-    asked = {"bot": record.bot, "order_id": record.order_id, "seen": seen}
-    found = connection.execute(HOLDINGS, asked)
+    asked = {"bot": record.bot, "order_id": record.order_id}
+    found = connection.execute(HOLDINGS, asked | {"seen": seen})
     holdings = [Holding(State(row[2]), *row[3:]) for row in found if row[1] == record.bot]
-    return Standing.of(record, holdings)
+    lately = connection.execute(SENT_LATELY, asked | {"since": since})
+    sent = [Sent(State(row[0]), *row[1:]) for row in lately]
+    return Standing.of(record, holdings, sent, in_force(connection))
+
+
+def in_force(connection: Connection) -> tuple[Halt, ...]:
+    """Return the halts that nobody has released."""
+    return tuple(Halt(*row) for row in connection.execute(_IN_FORCE))
 
 
 def note(connection: Connection, steps: Sequence[Step]) -> None:

@@ -1,40 +1,43 @@
 """The orders of agents: at most one effect for one request_id, and an honest answer."""
 
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import anyio
 
-from mcp_gateway.domain.orders import OrderRecord, OrderRequest, Preview, State, fingerprint
+from mcp_gateway.domain.orders import OrderRecord, OrderRequest, Preview, State
 from mcp_gateway.domain.positions import Mode
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import (
     BotError,
     IdempotencyConflict,
     NotFound,
-    NotPermitted,
     StoreUnavailable,
 )
-from mcp_gateway.orders import answers, marks, protocol, risk
+from mcp_gateway.orders import answers, protocol
+from mcp_gateway.orders.approvals import Approvals
 from mcp_gateway.orders.cancellation import Cancellation, cancel_unanswered
+from mcp_gateway.orders.carriage import Carriage
 from mcp_gateway.orders.detached import Detached
+from mcp_gateway.orders.dispatch import Dispatch
+from mcp_gateway.orders.dry_run import dry_run
 from mcp_gateway.orders.follow import Follower
+from mcp_gateway.orders.intake import Intake
 from mcp_gateway.orders.ledger import Ledger, Superseded
 from mcp_gateway.orders.preview import preview_of
 from mcp_gateway.orders.reconcile import Reconciler
+from mcp_gateway.orders.seals import Seals
 from mcp_gateway.orders.steps import Origin, audit_event
 from mcp_gateway.orders.submission import Submission
+from mcp_gateway.risk.facts import NO_GRANTS, Grants
 from mcp_gateway.telemetry import metrics
 
 TWIN_WAIT_S = 10.0  # for another gateway's first call with the same request_id
 TWIN_LOOK_S = 0.1
 CANCEL_TRIES: Final = 10  # other gateways may be at the same order
-LONGEST_WAIT_S = 30.0  # for the orders of others; then the order is denied, unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class OrderService:
         *,
         bot_name: str,
         mode: Mode,
+        seals: Seals,
     ) -> None:
         self._ledger = ledger
         self._submission = submission
@@ -67,12 +71,10 @@ class OrderService:
         self._finder = submission.finder
         self._work = work
         self._clock = submission.clock
-        self._bot_name = bot_name
-        self._mode = mode
-        # Entries one after the other, for the bot checks its slots before it takes its lock.
-        # Exits have locks of their own: nothing else must hold them up.
-        self._entry_turn = anyio.Lock()
-        self._exit_turns: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._intake = Intake(ledger, seals, self._clock, bot_name, mode)
+        self._carriage = Carriage(ledger, submission)
+        self.approvals = Approvals(ledger, self._clock, bot_name)
+        self.dispatch = Dispatch(self.approvals, self._carriage, work, mode)
         self._running: dict[str, anyio.Event] = {}
 
     async def preview(self, admission: Admission, order: OrderRequest) -> Preview:
@@ -82,13 +84,14 @@ class OrderService:
             NotPermitted: the caller does not speak for the agent.
             BotUnavailable: the bot can't be asked.
         """
-        record = self._new_record(admission, order)
-        seen = await self._ledger.mark()  # before the bot is asked: nothing may fall in between
-        facts = await self._finder.facts(record)
-        standing = await self._ledger.standing(record, seen)
-        return preview_of(order, facts, risk.judge(order, facts, standing))
+        record = self._intake.record(admission, order)
+        made = await dry_run(self._submission, record, order)
+        told = preview_of(order, made.facts, made.verdict)
+        return self._intake.sealed(told, record, made.granted)
 
-    async def create(self, admission: Admission, order: OrderRequest) -> Created:
+    async def create(
+        self, admission: Admission, order: OrderRequest, preview_id: str | None = None
+    ) -> Created:
         """Submit an order to the bot at most once.
 
         The ledger row is written before the bot is called, so a crash in between leaves an
@@ -96,6 +99,7 @@ class OrderService:
 
         Args:
             order: amount in base units; price in quote per base, None for market.
+            preview_id: of a dry run; the order is held to what that one saw.
 
         Returns:
             The receipt; for a repeated request_id the receipt of the first call.
@@ -104,6 +108,7 @@ class OrderService:
             OrderDenied: a pre-trade check failed; the bot was not called.
             BotRejected: the bot refused; nothing happened.
             IdempotencyConflict: the request_id was used for another order.
+            PreviewRefused: the preview does not fit; the request_id is unused.
             OutcomeUnknown: the bot did not answer; ask again by request_id.
             QuotaExceeded: only exits are left to this caller for now.
             StoreUnavailable: the ledger does not answer; nothing was sent.
@@ -112,10 +117,13 @@ class OrderService:
         """
         if admission.exits_only is not None and order.side == "buy":
             raise admission.exits_only
-        record = self._new_record(admission, order)
+        record = self._intake.record(admission, order)
+        record, grants = await self._intake.with_grants(record, preview_id)
         origin = Origin.of(admission)
         try:
-            settled, is_first = await self._work.run(lambda: self._submit(record, order, origin))
+            settled, is_first = await self._work.run(
+                lambda: self._submit(record, order, origin, grants)
+            )
         except StoreUnavailable:  # it may still tell what it took before
             known = await self._ledger.find(record.issuer, record.subject, order.request_id)
             if known is None:
@@ -123,6 +131,9 @@ class OrderService:
             settled, is_first = known, False
         if not is_first:
             settled = await self._earlier(settled, record.fingerprint)
+        if settled.state in protocol.HELD:
+            history = await self._ledger.history(settled.order_id)
+            return Created(answers.held(settled, history), not is_first)
         return _told(settled, replayed=not is_first)
 
     async def get(self, admission: Admission, request_id: UUID) -> dict[str, Any]:
@@ -151,9 +162,22 @@ class OrderService:
         settled = await self._work.run(lambda: self._cancel(record, origin))
         return answers.present_state(settled, await self._ledger.history(settled.order_id))
 
+    async def carry(self, record: OrderRecord, order: OrderRequest, origin: Origin) -> OrderRecord:
+        """Take an operator's order to its outcome, as ``create`` does an agent's.
+
+        Returns:
+            The order; the earlier one where its request_id is known.
+        """
+        settled, _ = await self._work.run(lambda: self._submit(record, order, origin, NO_GRANTS))
+        return settled
+
+    async def take_back(self, record: OrderRecord, origin: Origin) -> OrderRecord:
+        """Cancel an order in its agent's place; raises as ``cancel`` does."""
+        return await self._work.run(lambda: self._cancel(record, origin))
+
     async def _cancel(self, record: OrderRecord, origin: Origin) -> OrderRecord:
         # An exit of the same trade, on its way just now, would be taken back with it.
-        async with self._exit_turn(record):
+        async with self._carriage.turns.of_exit(record):
             for _ in range(CANCEL_TRIES):
                 with suppress(Superseded):  # filled meanwhile, or cancelled by another; look anew
                     return await self._cancellation.run(await self._latest(record), origin)
@@ -170,32 +194,8 @@ class OrderService:
             )
         return record
 
-    def _new_record(self, admission: Admission, order: OrderRequest) -> OrderRecord:
-        now = self._clock.now()
-        agent = _agent(admission, order)
-        return OrderRecord(
-            order_id=uuid.uuid4().hex,
-            issuer=admission.principal.issuer,
-            subject=admission.principal.subject,
-            request_id=order.request_id,
-            agent=agent,
-            fingerprint=fingerprint(order, agent),
-            tag=marks.new_tag(),
-            carrier=self._ledger.holder,
-            bot=self._bot_name,
-            pair=order.pair,
-            side=order.side,
-            amount=order.amount,
-            order_type=order.order_type,
-            price=order.price,
-            mode=self._mode,
-            state=State.RECEIVED,
-            created_at=now,
-            updated_at=now,
-        )
-
     async def _submit(
-        self, record: OrderRecord, order: OrderRequest, origin: Origin
+        self, record: OrderRecord, order: OrderRequest, origin: Origin, grants: Grants
     ) -> tuple[OrderRecord, bool]:
         """Write the order down and take it to an outcome, unless its key is taken."""
         event = audit_event(record, origin)
@@ -204,37 +204,11 @@ class OrderService:
                 received = await self._ledger.receive(record, event)
                 if received.seen is None:
                     return received.record, False
-                record = await self._in_turn(record, order, received.seen, origin)
+                record = await self._carriage.run(record, order, received.seen, origin, grants)
+            if record.state is State.PENDING_APPROVAL:
+                record = await self.approvals.bounded(record)
             metrics.orders_total.labels(record.side, protocol.outcome(record.state)).inc()
         return record, True
-
-    def _turn(self, record: OrderRecord) -> anyio.Lock:
-        if record.side == "buy":
-            return self._entry_turn
-        return self._exit_turn(record)
-
-    def _exit_turn(self, record: OrderRecord) -> anyio.Lock:
-        # Nobody else's sells hold up an agent's own: they are of other trades.
-        key = f"{record.issuer}\n{record.agent}\n{record.pair}"
-        return self._exit_turns.setdefault(key, anyio.Lock())
-
-    async def _in_turn(
-        self, record: OrderRecord, order: OrderRequest, seen: int, origin: Origin
-    ) -> OrderRecord:
-        turn = self._turn(record)
-        waits = turn.locked()
-        with anyio.move_on_after(LONGEST_WAIT_S) as wait:
-            await turn.acquire()
-        if wait.cancelled_caught:
-            return await self._submission.deny(record, origin, "bot_busy")
-        try:
-            if waits:  # the bot's word has in it what was placed meanwhile; once is enough
-                seen = await self._ledger.mark()
-            return await self._submission.run(record, order, seen, origin)
-        except Superseded:  # recovery took it for an orphan; the row tells
-            return await self._latest(record)
-        finally:
-            turn.release()
 
     @asynccontextmanager
     async def _marked_running(self, record: OrderRecord) -> AsyncIterator[None]:
@@ -259,7 +233,7 @@ class OrderService:
             while latest.state in protocol.CARRIED:  # another gateway carries it
                 await anyio.sleep(TWIN_LOOK_S)
                 latest = await self._latest(record)
-        return latest
+        return await self.approvals.looked_at(latest)
 
     async def _latest(self, record: OrderRecord) -> OrderRecord:
         found = await self._ledger.find(record.issuer, record.subject, record.request_id)
@@ -267,6 +241,8 @@ class OrderService:
 
     async def _refreshed(self, record: OrderRecord) -> OrderRecord:
         try:
+            if record.state in protocol.HELD:
+                return await self.approvals.looked_at(record)
             if record.state is State.UNKNOWN:
                 return await self._reconciler.resolve(record)
             return await self._follower.follow(record)
@@ -282,17 +258,6 @@ def _told(record: OrderRecord, *, replayed: bool) -> Created:
         error.replayed = replayed
         raise error
     return Created(record.answer or answers.receipt(record), replayed)
-
-
-def _agent(admission: Admission, order: OrderRequest) -> str:
-    agent = order.agent or admission.principal.subject
-    if not admission.principal.speaks_for(agent):
-        raise NotPermitted(
-            "The token does not speak for this agent.",
-            code="agent_not_allowed",
-            hint="Leave agent out, or use a token whose act_for lists it.",
-        )
-    return agent
 
 
 def _key(record: OrderRecord) -> str:

@@ -17,13 +17,17 @@ NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who caused a step: by which wire, call and operation, with which key and token."""
+    """Who caused a step: by which wire, call and operation, with which key and token.
+
+    ``operator`` is the account that gave an order in an agent's place.
+    """
 
     channel: str
     call_id: str
     key_id: str | None = None
     token_id: str | None = None
     operation: str = "create_order"
+    operator: str | None = None
 
     @classmethod
     def of(cls, admission: Admission) -> "Origin":
@@ -96,7 +100,7 @@ def audit_event(
         "price": None if record.price is None else str(record.price),
         "mode": record.mode,
     }
-    proof = {"key_id": origin.key_id, "jti": origin.token_id}
+    proof = {"key_id": origin.key_id, "jti": origin.token_id, "operator": origin.operator}
     told |= {name: value for name, value in proof.items() if value is not None}
     return AuditEvent(
         event=f"order.{record.state}",

@@ -18,15 +18,21 @@ from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import BotError, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.orders import Entry, Exit
-from mcp_gateway.orders import answers, marks, moves, protocol, risk
+from mcp_gateway.orders import answers, marks, moves, protocol
+from mcp_gateway.orders.approvals import is_over
 from mcp_gateway.orders.contradiction import contradicted
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.ledger import Ledger, OrderClaimed, PlaceTaken, Superseded
+from mcp_gateway.orders.local_halts import LocalHalts
 from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.protocol import Due, Event
-from mcp_gateway.orders.risk import NOTHING_STANDS, Facts, Standing
 from mcp_gateway.orders.search import Search, TradeGone
 from mcp_gateway.orders.steps import Move, Origin
+from mcp_gateway.risk.case import Asked
+from mcp_gateway.risk.checks.exits import is_full_exit
+from mcp_gateway.risk.facts import NO_GRANTS, NOTHING_STANDS, Facts, Grants, Standing
+from mcp_gateway.risk.judge import judge
+from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.telemetry import logs
 
 Heard = tuple[Answer, marks.Execution | None]
@@ -34,6 +40,7 @@ Heard = tuple[Answer, marks.Execution | None]
 DOUBTFUL_REFUSALS: Final = frozenset({"position_exists", "no_free_slot", "trade_not_open"})
 # A process that was paused behind `sent` may have been taken for dead meanwhile.
 LATEST_SEND_S: Final = 15.0
+APPROVAL_WAIT: Final = timedelta(minutes=15)
 Ask = Callable[[], Awaitable[Heard]]
 _log = logs.get(__name__)
 
@@ -44,15 +51,21 @@ class Submission:
 
     ``running`` holds the orders that are under way in this process, which recovery leaves
     alone; ``left`` those whose way ended without an outcome (the store failed, the gateway
-    stopped), which it takes up at once.
+    stopped), which it takes up at once. ``approval_wait`` is how long an order waits for a
+    person. ``halts`` are those that this process knows without the store; ``throttled`` is
+    told of an order that was denied because its agent repeats itself.
     """
 
     ledger: Ledger
     finder: FactFinder
     bot: FreqtradeClient
     clock: Clock
+    policies: PolicyKeeper
     running: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
+    approval_wait: timedelta = APPROVAL_WAIT
+    halts: LocalHalts = field(default_factory=LocalHalts)
+    throttled: Callable[[OrderRecord], Awaitable[object]] | None = None
 
     @property
     def search(self) -> Search:
@@ -72,23 +85,32 @@ class Submission:
             self.running.discard(order_id)
 
     async def run(
-        self, record: OrderRecord, order: OrderRequest, seen: int, origin: Origin
+        self,
+        record: OrderRecord,
+        order: OrderRequest,
+        seen: int,
+        origin: Origin,
+        grants: Grants = NO_GRANTS,
     ) -> OrderRecord:
         """Weigh the order, send it once and record what became of it.
 
         Args:
             seen: how far the ledger was written when the order was received.
+            grants: what it brings along: a preview, a person's word.
         """
+        asked = self.asked(record, order, grants)
         try:
             facts = await self.finder.facts(record)
         except BotError as error:
             return await self.deny(record, origin, "bot_unavailable", cause=error.code)
         latest = self.clock.monotonic() + LATEST_SEND_S
         try:
-            record = await self._weighed(record, order, facts, seen, origin)
+            record = await self._weighed(record, asked, facts, seen, origin)
         except PlaceTaken:
             return await self.deny(record, origin, "bot_busy")
         if protocol.due(record.state) is not Due.ASK:
+            if record.code == "repeat_throttle" and self.throttled is not None:
+                await self.throttled(record)
             return record
         ask = (
             self._entry(record, latest)
@@ -96,6 +118,11 @@ class Submission:
             else self._exit(record, facts, latest)
         )
         return await self._carried_out(record, ask, origin)
+
+    def asked(self, record: OrderRecord, order: OrderRequest, grants: Grants) -> Asked:
+        """Return an order as its judge wants it: at this moment, by the policy in force."""
+        policy, now = self.policies.current, self.clock.now()
+        return Asked(order, record.agent, record.fingerprint, policy, now, grants)
 
     async def deny(
         self, record: OrderRecord, origin: Origin, code: str, *, cause: str | None = None
@@ -105,21 +132,25 @@ class Submission:
         return await self.ledger.move(record, [denied], origin)
 
     async def _weighed(
-        self, record: OrderRecord, order: OrderRequest, facts: Facts, seen: int, origin: Origin
+        self, record: OrderRecord, asked: Asked, facts: Facts, seen: int, origin: Origin
     ) -> OrderRecord:
-        """Commit the verdict: denied, or reserved and sent.
+        """Commit the verdict: denied, held for a person, or reserved and sent.
 
         ``sent`` is committed before the first byte goes out; the one place in flight is taken
         with it.
         """
 
         def weigh(standing: Standing) -> Sequence[Move]:
-            verdict = risk.judge(order, facts, standing)
+            if is_over(record, self.clock):  # a person's word holds up to this moment, not longer
+                return [moves.denied(Event.DENY, "approval_expired", {})]
+            verdict = judge(asked, facts, self.halts.with_own(standing))
             if verdict.failed:
                 return [moves.denied_by(verdict)]
-            return moves.sending(record, facts, verdict)
+            if verdict.needs_approval:
+                return [moves.held(verdict, asked.now + self.approval_wait)]
+            return moves.sending(record, facts, verdict, self.ledger.holder)
 
-        if order.side == "buy":
+        if record.side == "buy":
             return await self.ledger.weigh(record, seen, weigh, origin)
         return await self.ledger.move(record, weigh(NOTHING_STANDS), origin)
 
@@ -128,10 +159,14 @@ class Submission:
             raise AssertionError("an entry was sent without its quote")
         entry = Entry(record.pair, record.quote_sent, record.order_type, record.price, record.tag)
 
+        def halted() -> str | None:  # since `sent` was committed, too
+            bound = self.halts.binding(record.agent, record.pair)
+            return None if bound is None else "trading_halted"
+
         async def ask() -> Heard:
             if self._is_too_late(record, latest):
                 return NotSent("too_late"), None
-            answer = await self.bot.enter(entry)
+            answer = await self.bot.enter(entry, unless=halted)
             if isinstance(answer, Accepted) and answer.trade is not None:
                 return answer, marks.find_entry((answer.trade,), record.tag)
             return await self._doubted(answer, record, Noted())
@@ -142,7 +177,7 @@ class Submission:
         held = facts.held
         if held is None:
             raise AssertionError("an exit was sent with nothing held")
-        amount = None if risk.is_full_exit(record.amount, held) else record.amount
+        amount = None if is_full_exit(record.amount, held) else record.amount
         leave = Exit(held.trade_id, amount, record.order_type, record.price)
         noted = Noted(None, tuple(marks.exit_marks(held)), held.tag)
 

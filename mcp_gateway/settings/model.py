@@ -21,16 +21,14 @@ from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import urls
 from mcp_gateway.settings.folders import default_data_dir
 from mcp_gateway.settings.names import ENV_FILE, by_environment, readable, told, unknown_names
+from mcp_gateway.settings.people import ForPeople
+from mcp_gateway.settings.people import env as _env
 from mcp_gateway.settings.safety import Purpose, is_loopback, unsafe
 
 Words = Annotated[tuple[str, ...], NoDecode]
 
 
-def _env(name: str, default: Any, about: str, **bounds: Any) -> Any:
-    return Field(default, validation_alias=AliasChoices(name), description=about, **bounds)
-
-
-class Settings(BaseSettings):
+class Settings(ForPeople):
     """Everything that can be set from outside, with its default and meaning."""
 
     model_config = SettingsConfigDict(
@@ -104,7 +102,7 @@ class Settings(BaseSettings):
     # Limits and logs
     policy: Path | None = _env(
         "MCP_GATEWAY_POLICY", None,
-        "TOML file of the policy: lot steps and minimums, which the bot's API does not tell.",
+        "TOML file of the policy: limits of the agents, lot steps and minimums of the markets.",
     )  # fmt: skip
     rate_limit_per_minute: int = _env(
         "RATE_LIMIT_PER_MINUTE", 60, "Calls a minute for each caller and operation.",
@@ -171,8 +169,8 @@ class Settings(BaseSettings):
         ge=1024, le=4_194_304,
     )  # fmt: skip
     audit_reads: bool = _env("MCP_GATEWAY_AUDIT_READS", False, "Write reads to the audit log too.")
-    mode: Literal["dry-run"] = _env(
-        "MCP_GATEWAY_MODE", "dry-run", "The mode the bot must be in; orders are refused otherwise."
+    mode: Literal["dry-run", "live"] = _env(
+        "MCP_GATEWAY_MODE", "dry-run", "The mode the bot must be in; live needs a policy file."
     )
 
     @field_validator("allowed_hosts", "allowed_origins", "scopes", mode="before")
@@ -220,6 +218,11 @@ class Settings(BaseSettings):
             self.postgres_host, self.postgres_port, self.postgres_user,
             self.postgres_password, self.postgres_db,
         )  # fmt: skip
+
+    @property
+    def set_up(self) -> bool:
+        """Whether anything but the form of the logs was set: then a gateway of one's own is meant."""
+        return bool(self.model_fields_set - {"log_level", "log_format"})
 
     @property
     def embedded_store(self) -> bool:

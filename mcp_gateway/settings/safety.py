@@ -16,10 +16,13 @@ Purpose = Literal["serve", "stdio", "command"]
 def unsafe(settings: "Settings", purpose: Purpose) -> list[str]:
     """Return the combinations that would be unsafe, or could not work, for ``purpose``."""
     faults = weak_keys(settings.jwt_secret, settings.hmac_secret, settings.subject)
+    faults += operators_key(settings)
     faults += half_logins(
         settings.freqtrade_username, settings.freqtrade_password,
         settings.postgres_host, settings.postgres_password,
     )  # fmt: skip
+    if purpose != "command" and settings.mode == "live" and settings.policy is None:
+        faults.append("MCP_GATEWAY_POLICY: MCP_GATEWAY_MODE=live needs a policy file of yours")
     if purpose == "serve":
         if settings.jwt_secret is None:
             faults.append("JWT_SECRET: serving HTTP needs tokens (openssl rand -hex 32)")
@@ -41,6 +44,22 @@ def weak_keys(
         faults.append("HMAC_SECRET: must differ from JWT_SECRET")
     if hmac_secret and not subject:
         faults.append("MCP_GATEWAY_SUBJECT: HMAC_SECRET needs it, to know whose key it is")
+    return faults
+
+
+def operators_key(settings: "Settings") -> list[str]:
+    """Return what is wrong with the operator's key: too short, another's, or of nobody."""
+    secret, operator = settings.operator_hmac_secret, settings.operator
+    if secret is None:
+        return []
+    faults = []
+    if len(secret.get_secret_value().encode()) < SHORTEST_SECRET_BYTES:
+        least = f"at least {SHORTEST_SECRET_BYTES} bytes (openssl rand -hex 32)"
+        faults.append(f"OPERATOR_HMAC_SECRET: {least}")
+    if secret in {settings.jwt_secret, settings.hmac_secret}:
+        faults.append("OPERATOR_HMAC_SECRET: must differ from JWT_SECRET and HMAC_SECRET")
+    if not operator or operator == settings.subject:
+        faults.append("MCP_GATEWAY_OPERATOR: OPERATOR_HMAC_SECRET needs it, and no agent's name")
     return faults
 
 

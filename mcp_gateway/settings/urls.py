@@ -9,9 +9,10 @@ def base(url: str) -> str:
     """Return an HTTP address without a trailing slash.
 
     Raises:
-        ValueError: it is none, or holds a password.
+        ValueError: it is none, names a port that there is not, or holds a password.
     """
     parts = urlsplit(url)
+    _ = parts.port  # raises: a client would end deep in its own library
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("an http:// or https:// URL")
     if parts.username or parts.password:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 # Every revision that this program knows, oldest first; the last is the one it needs.
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 REVISION: Final = REVISIONS[-1]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -132,6 +132,9 @@ orders = Table(
     Column("answer", Document),
     Column("reserved_quote", Money),
     Column("carrier", Text, nullable=False, server_default=""),
+    Column("preview_id", Text),
+    Column("approved_quote", Money),
+    Column("expires_at", Moment),
     UniqueConstraint("issuer", "subject", "request_id", name="orders_request"),
     UniqueConstraint("tag", name="orders_tag"),
     CheckConstraint("kind IN ('entry', 'exit')", name="orders_kind"),
@@ -152,6 +155,9 @@ orders = Table(
         sqlite_where=text("kind = 'exit'"),
         postgresql_where=text("kind = 'exit'"),
     ),
+    # A preview lets one order through; NULLs repeat.
+    Index("orders_one_preview", "preview_id", unique=True),
+    Index("orders_by_sending", "bot", "kind", "sent_at"),
     Index("orders_by_state", "bot", "state"),
     Index("orders_by_agent", "agent", "pair"),
     Index("orders_by_age", "created_at"),
@@ -167,6 +173,26 @@ order_history = Table(
     Column("code", Text),
     Column("detail", Document, nullable=False),
     Index("order_history_by_order", "order_id"),
+    sqlite_autoincrement=True,
+)
+
+# What stops entries; a row is never deleted, only released.
+halts = Table(
+    "halts",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("bot_paused", Integer, nullable=False, server_default="0"),
+    Column("released_at", Moment),
+    Column("released_by", Text),
+    Column("release_reason", Text),
+    CheckConstraint("scope IN ('all', 'agent', 'pair')", name="halts_scope"),
+    Index("halts_in_force", "released_at"),
     sqlite_autoincrement=True,
 )
 

@@ -46,6 +46,13 @@ orders_contradicted_total = Counter(
     "Orders told as rejected that the bot turned out to hold; each waits for a person.",
     registry=REGISTRY,
 )
+halts_total = Counter(
+    "mcp_gateway_halts_total", "Halts put in force, by what did it.", ("code",), registry=REGISTRY
+)
+halts_in_force = Gauge(
+    "mcp_gateway_halts_in_force", "Halts that nobody has released: all, agent or pair.",
+    ("scope",), registry=REGISTRY,
+)  # fmt: skip
 bot_requests_total = Counter(
     "mcp_gateway_bot_requests_total", "Requests to the bot, by endpoint and result.",
     ("endpoint", "result"), registry=REGISTRY,

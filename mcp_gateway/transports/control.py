@@ -54,7 +54,13 @@ class ControlRefused(GatewayError):
     default_code = "control_refused"
 
 
-def ask(path: Path, verb: str, args: Mapping[str, Any] | None = None) -> Any:
+def ask(
+    path: Path,
+    verb: str,
+    args: Mapping[str, Any] | None = None,
+    *,
+    deadline_s: float = ANSWER_DEADLINE_S,
+) -> Any:
     """Ask the gateway that runs at ``path``; blocks, for a command has nothing else to do.
 
     Returns:
@@ -67,7 +73,7 @@ def ask(path: Path, verb: str, args: Mapping[str, Any] | None = None) -> Any:
     request = orjson.dumps({"verb": verb, "args": dict(args or {})})
     try:
         with _reachable(path) as address, socket.socket(socket.AF_UNIX) as wire:
-            wire.settimeout(ANSWER_DEADLINE_S)
+            wire.settimeout(deadline_s)
             wire.connect(address)
             wire.sendall(request + b"\n")
             answer = orjson.loads(_line(wire))

@@ -33,6 +33,7 @@ from mcp_gateway.transports.mcp.server import GatedServer
 from mcp_gateway.transports.requests import ASGIApp, Receive, Scope, Send
 from mcp_gateway.transports.rest.routes import rest_routes
 from mcp_gateway.transports.routes import MCP
+from mcp_gateway.transports.signals import answered
 
 # For answers under way when the server stops; orders drain after it. Both together stay below
 # the ten seconds that container engines wait before they kill.
@@ -55,12 +56,17 @@ class CannotListen(GatewayError):
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, *, clock: Clock | None = None, verbs: Verbs | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    verbs: Verbs | None = None,
+    signals: bool = False,
 ) -> AsyncIterator[ASGIApp]:
     """Open the gateway and yield the ASGI app before it; drain it on leaving.
 
     Args:
         verbs: what the control socket answers; None opens no socket.
+        signals: answer those that are no end, too; for the main thread alone.
 
     Raises:
         ConfigurationError: the clients file has faults.
@@ -75,6 +81,11 @@ async def open_app(
         if verbs is not None:
             control = control_socket(gateway, verbs, settings.control_socket)
             await stack.enter_async_context(control)
+        if signals:
+            reread = partial(gateway.policies.look, again=True)
+            await stack.enter_async_context(answered(signal.SIGHUP, reread))
+            halt = gateway.local_halts.by_signal
+            await stack.enter_async_context(answered(signal.SIGUSR1, halt))
         await gateway.ensure_store_is_ours()
         server = GatedServer(gateway)
         mcp = server.streamable_http_app(
@@ -179,7 +190,7 @@ def serve(
     """
     listening = bound(settings.host, settings.port)
     settings = settings.model_copy(update={"port": listening.getsockname()[1]})
-    app = Lifespan(partial(open_app, settings, verbs=verbs))
+    app = Lifespan(partial(open_app, settings, verbs=verbs, signals=True))
     server = server_for(app, lambda: on_ready(settings.base_url))
 
     def stop() -> None:

@@ -18,7 +18,7 @@ Handler = Callable[[Gateway, Request, Credentials], Awaitable[Answer]]
 class Route:
     """A method at a path: who answers it, what the door asks for, and how it may refuse.
 
-    ``path`` is the template and the label in metrics; a ``{name}`` at its end stands for one
+    ``path`` is the template and the label in metrics; a ``{name}`` in it stands for one
     segment. ``handler`` is None where the MCP SDK's app answers. ``answer`` is the shape of a
     200, None for what is no JSON; ``also`` has the shapes of other statuses that are no
     refusals; ``refusals`` are the statuses of its own, beside those that ``refused_with`` adds
@@ -55,9 +55,9 @@ class Route:
         """Whether the predecessor's signature may count: it covers a REST body, nothing else.
 
         Without a body it would be the same for every request, so whoever has seen one could
-        make any other.
+        make any other; and what the path names, it does not cover.
         """
-        return self.signable and self.body is not None
+        return self.signable and self.body is not None and "{" not in self.path
 
     @property
     def refused_with(self) -> tuple[int, ...]:
@@ -103,8 +103,11 @@ def find(routes: Table, path: str) -> tuple[Mapping[str, Route], Mapping[str, st
     if path in routes and "{" not in path:
         return routes[path], {}
     for template, methods in routes.items():
-        stem, brace, name = template.partition("{")
-        rest = path.removeprefix(stem)
-        if brace and rest != path and rest and "/" not in rest:
-            return methods, {name.removesuffix("}"): rest}
+        stem, brace, behind = template.partition("{")
+        name, _, tail = behind.partition("}")
+        if not brace or not path.startswith(stem) or not path.endswith(tail):
+            continue
+        value = path[len(stem) : len(path) - len(tail)]
+        if value and "/" not in value:
+            return methods, {name: value}
     return {}, {}

@@ -16,6 +16,7 @@ from mcp_gateway.storage.hold import STDIO
 from mcp_gateway.transports.control import Verbs, control_socket
 from mcp_gateway.transports.credentials import caller
 from mcp_gateway.transports.mcp.server import GatedServer
+from mcp_gateway.transports.signals import answered
 
 STORE_AFTER_S = 3.0  # the tool list comes first; then recovery should not wait for an order
 
@@ -24,6 +25,8 @@ async def serve_stdio(
     settings: Settings, *, verbs: Verbs | None = None, absence: Absence | None = None
 ) -> None:
     """Serve one client on standard input and output until it closes, or SIGTERM comes.
+
+    SIGUSR1 halts all entries.
 
     Args:
         verbs: what the control socket answers; None opens no socket.
@@ -49,7 +52,8 @@ async def serve_stdio(
         ) as gateway:
             gateway.gate.authenticate(caller.get())  # a bad token is told now, not at every call
             group.start_soon(_leave_on_signal, gateway)
-            async with _controlled(gateway, verbs):
+            halt = gateway.local_halts.by_signal
+            async with _controlled(gateway, verbs), answered(signal.SIGUSR1, halt):
                 await GatedServer(gateway).run_stdio_async()
         group.cancel_scope.cancel()
 

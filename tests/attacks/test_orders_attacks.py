@@ -20,11 +20,12 @@ from mcp_gateway.errors import (
     StoreUnavailable,
 )
 from mcp_gateway.freqtrade.connections import Connections
-from mcp_gateway.orders import moves, risk
+from mcp_gateway.orders import moves
 from mcp_gateway.orders.absence import Patience
 from mcp_gateway.orders.follow import CANCEL_ACTS, INTERVAL_S
-from mcp_gateway.orders.policy import Policy
 from mcp_gateway.orders.reconcile import ORIGIN
+from mcp_gateway.risk.keeper import PolicyKeeper
+from mcp_gateway.risk.policy import BUILT_IN, Policy
 from mcp_gateway.storage import engines
 from tests.support.clock import ManualClock
 from tests.support.desk import (
@@ -252,7 +253,8 @@ async def sent(desk: Desk, wanted: OrderRequest) -> OrderRecord:
 async def test_no_more_is_sent_than_was_checked_and_set_aside(desk: Desk, amount: str) -> None:
     """Half a lot step is added to what is sent: of a coarse one that is real money."""
     coarse = MarketRules(Decimal(9), Decimal(5), Decimal("0.1"))
-    desk.orders._finder.policy = Policy({PAIR: coarse})
+    policies = PolicyKeeper(Policy(markets={PAIR: coarse}))
+    desk.orders._finder.policies = policies
     wanted = order(amount=amount)
     try:
         await desk.orders.create(admission(), wanted)
@@ -262,7 +264,9 @@ async def test_no_more_is_sent_than_was_checked_and_set_aside(desk: Desk, amount
     record = await stored(desk, wanted)
     assert record.reserved_quote is not None
     stake = Decimal(str(desk.bot.posts[-1]["stakeamount"]))
-    assert stake <= min(record.reserved_quote, risk.LARGEST_NOTIONAL)
+    largest = BUILT_IN.defaults.order_notional
+    assert largest is not None
+    assert stake <= min(record.reserved_quote, largest)
     assert record.actual_amount is not None
     assert record.actual_amount <= record.amount
 

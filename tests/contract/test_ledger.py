@@ -17,10 +17,17 @@ from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import AuditLog
 from mcp_gateway.domain.orders import OrderRecord, Side, State
 from mcp_gateway.errors import StoreUnavailable
-from mcp_gateway.orders.ledger import Ledger, OrderClaimed, PlaceTaken, Received, Superseded
+from mcp_gateway.orders.ledger import (
+    LONGEST_WINDOW,
+    Ledger,
+    OrderClaimed,
+    PlaceTaken,
+    Received,
+    Superseded,
+)
 from mcp_gateway.orders.protocol import Event, after, says_something
-from mcp_gateway.orders.risk import Standing
 from mcp_gateway.orders.steps import Move, Origin
+from mcp_gateway.risk.facts import Sent, Standing
 from mcp_gateway.storage.sql import Store
 from tests.support.clock import START, ManualClock
 
@@ -354,12 +361,12 @@ async def test_one_order_at_the_bot_stands_for_one_request(ledger: Ledger) -> No
     assert (await moved(ledger, entry, State.PLACED, bot_order_id="b1")).bot_order_id == "b1"
 
 
-def reserving(free: Decimal) -> Callable[[Standing], list[Move]]:
+def reserving(free: Decimal, pair: str = "BTC/USDT") -> Callable[[Standing], list[Move]]:
     """Weigh an entry of 10 quote against what others have set aside."""
     cost = Decimal(10)
 
     def weigh(standing: Standing) -> list[Move]:
-        if standing.quote + cost > free or standing.pair_reserved:
+        if standing.reserved() + cost > free or standing.entries(pair=pair):
             return [Move(Event.DENY, "balance_too_small")]
         return [Move(Event.RESERVE, changes={"reserved_quote": cost})]
 
@@ -370,7 +377,10 @@ async def test_no_crowd_reserves_more_than_there_is(ledger: Ledger) -> None:
     """64 entries at once see each other's reservations (docs/orders.md, 5 and 6)."""
     waiting = [await received(ledger, pair=f"P{n}/USDT") for n in range(CROWD)]
     results: list[Any] = await at_once(
-        *[lambda one=one: ledger.weigh(one, 0, reserving(Decimal(50)), ORIGIN) for one in waiting]
+        *[
+            lambda one=one: ledger.weigh(one, 0, reserving(Decimal(50), one.pair), ORIGIN)
+            for one in waiting
+        ]
     )
     states = [result.state for result in results]
     assert (states.count(State.RESERVED), states.count(State.DENIED)) == (5, CROWD - 5)
@@ -381,7 +391,7 @@ async def test_a_reservation_ends_with_its_order(ledger: Ledger) -> None:
     free = Decimal(10)
     first = await ledger.weigh(await received(ledger), 0, reserving(free), ORIGIN)
     other = await received(ledger, pair="ETH/USDT")
-    assert (await ledger.standing(other, 0)).quote == Decimal(10)
+    assert (await ledger.standing(other, 0)).reserved() == Decimal(10)
     denied = await moved(ledger, first, State.DENIED)
     assert denied.reserved_quote == Decimal(10)
     assert await ledger.standing(other, 0) == Standing()
@@ -393,18 +403,41 @@ async def test_what_was_placed_after_the_facts_were_read_still_counts(ledger: Le
     first = await ledger.weigh(await received(ledger), 0, reserving(Decimal(50)), ORIGIN)
     await moved(ledger, await moved(ledger, first, State.SENT), State.PLACED)
     other = await received(ledger, pair="ETH/USDT")
-    assert (await ledger.standing(other, seen)).entries == 1
-    assert (await ledger.standing(other, await ledger.mark())).entries == 0
+    assert (await ledger.standing(other, seen)).entries() == 1
+    assert (await ledger.standing(other, await ledger.mark())).entries() == 0
 
 
 async def test_an_order_under_review_holds_its_agent_and_pair(ledger: Ledger) -> None:
     """Nobody else is held by it, and it sets no money aside."""
-    lost = await received(ledger, State.RESERVED, State.SENT, State.UNKNOWN)
+    first = await ledger.weigh(await received(ledger), 0, reserving(Decimal(10)), ORIGIN)
+    lost = await moved(ledger, await moved(ledger, first, State.SENT), State.UNKNOWN)
     await moved(ledger, lost, State.NEEDS_REVIEW)
     assert (await ledger.standing(order(), 0)).under_review
-    others: list[dict[str, Any]] = [{"agent": "bob"}, {"pair": "ETH/USDT"}, {"bot": "another"}]
+    others: list[dict[str, Any]] = [{"agent": "bob"}, {"pair": "ETH/USDT"}]
     for other in others:
-        assert await ledger.standing(order(**other), 0) == Standing()
+        standing = await ledger.standing(order(**other), 0)
+        assert (standing.holdings, standing.under_review) == ((), False)
+        assert [(one.pair, one.agent) for one in standing.doubtful] == [(lost.pair, lost.agent)]
+        assert standing.exposed() == Decimal(10)
+    assert await ledger.standing(order(bot="another"), 0) == Standing()
+
+
+async def test_what_was_sent_within_a_day_is_told(ledger: Ledger, clock: ManualClock) -> None:
+    """Whatever became of it, and nobody else's bot's; limits of a minute and of a day count it."""
+    first = await ledger.weigh(await received(ledger), 0, reserving(Decimal(10)), ORIGIN)
+    sent = await moved(ledger, first, State.SENT)
+    await received(ledger, State.DENIED)
+    rejected = await moved(ledger, sent, State.REJECTED)
+    told = Sent(
+        State.REJECTED, rejected.pair, rejected.agent, rejected.fingerprint, START, Decimal(10)
+    )
+    assert (await ledger.standing(order(), 0)).sent == (told,)
+    assert (await ledger.standing(rejected, 0)).sent == ()  # its own is no other's
+    assert (await ledger.standing(order(bot="another"), 0)).sent == ()
+    clock.advance(LONGEST_WINDOW.total_seconds())
+    assert (await ledger.standing(order(), 0)).sent == (told,)
+    clock.advance(0.001)
+    assert (await ledger.standing(order(), 0)).sent == ()
 
 
 async def test_recent_orders_come_newest_first(ledger: Ledger) -> None:

@@ -15,7 +15,8 @@ from mcp_gateway.domain.answers import Accepted, Answer, Refused
 from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.freqtrade.orders import Entry
-from mcp_gateway.orders.policy import Policy, load_policy
+from mcp_gateway.risk.document import load_policy
+from mcp_gateway.risk.policy import Policy
 from mcp_gateway.sandbox.bot import Sandbox
 from mcp_gateway.sandbox.market import PAIRS
 from mcp_gateway.settings import Settings

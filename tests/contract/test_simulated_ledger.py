@@ -14,18 +14,18 @@ from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.orders import protocol
 from mcp_gateway.orders.ledger import Ledger, OrderClaimed, PlaceTaken, Received, Superseded
 from mcp_gateway.orders.protocol import Event, IllegalMove
-from mcp_gateway.orders.risk import Standing
 from mcp_gateway.orders.steps import Move, Origin, audit_event
+from mcp_gateway.risk.facts import Standing
 from mcp_gateway.storage.sql import Store
 from tests.proofs.simulation.ledger import SimulatedLedger
 from tests.support.clock import START, ManualClock
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
-RUNS, CALLS = 4, 500
+RUNS, CALLS = 4, 600
 BOTS: Final = ("spot", "spot", "spot", "other")
 ORIGIN: Final = Origin("http", "call")
-ENDS_EARLY: Final = {Event.DENY, Event.INTERRUPT, Event.NOT_SENT}
+ENDS_EARLY: Final = {Event.DENY, Event.HOLD, Event.INTERRUPT, Event.NOT_SENT}
 REFUSALS: Final = (IllegalMove, OrderClaimed, PlaceTaken, Superseded)
 
 

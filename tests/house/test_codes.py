@@ -7,6 +7,7 @@ from typing import Final, get_args
 
 import pytest
 
+from mcp_gateway.errors import NotPending, PreviewRefused
 from mcp_gateway.freqtrade.answers import REASONS, TURNED_AWAY
 from mcp_gateway.freqtrade.messages import Reason
 from mcp_gateway.orders import answers
@@ -75,6 +76,15 @@ def test_every_denial_without_a_rule_is_told() -> None:
     assert told("Denied") == set(answers._DENIALS)
 
 
+def test_every_refusal_of_a_preview_is_told() -> None:
+    """Before there is an order; the error's own code and those that it is raised with."""
+    source = (PACKAGE / "orders" / "seals.py").read_text(encoding="utf-8")
+    codes = set(re.findall(r'code="(\w+)"', source)) | {PreviewRefused.default_code}
+    listed = {code for code in told("Refused before there is an order") if "preview" in code}
+    assert listed == codes
+    assert len(codes) == 4
+
+
 def test_every_rejection_is_told() -> None:
     """What the bot can say, and what is found out later; each with a sentence of its own or two."""
     by_the_bot = {*REASONS.values(), *TURNED_AWAY.values()} - NEVER_OF_OURS.keys()
@@ -121,7 +131,8 @@ def test_what_operators_are_refused_with_is_told() -> None:
     """`orders settle` and `orders reconcile` have codes that no agent meets."""
     source = "".join(
         (PACKAGE / "orders" / f"{name}.py").read_text(encoding="utf-8")
-        for name in ("settlement", "bot_books", "records")
+        for name in ("settlement", "bot_books", "records", "approvals", "approval_records")
     )
     codes = set(re.findall(r'code="(\w+)"', source)) - {"order_unknown"}  # agents meet it too
+    codes.add(NotPending.default_code)
     assert told("For operators alone") == codes

@@ -13,7 +13,9 @@ import pytest
 
 from mcp_gateway.cli.main import cli
 from mcp_gateway.domain.operations import OPERATIONS, SCOPES, TOOLS
+from mcp_gateway.risk.rules import RULES
 from mcp_gateway.telemetry import metrics
+from tests.house import risk_table
 from tests.house.repository import PACKAGE, ROOT, Page, modules, page, pages, rows
 from tests.support.gateway import Face, settings_for
 
@@ -161,7 +163,7 @@ def test_the_configuration_page_tells_every_scope() -> None:
     """docs/configuration.md has each scope, and says of which nothing asks for it yet."""
     told = {row[0].strip("`"): row[1] for row in rows(page("docs/configuration.md").text)}
     asking = [one for one in OPERATIONS.values() if one.scopes != set(SCOPES)]  # any will do
-    used = {scope for operation in asking for scope in operation.scopes}
+    used = {scope for one in asking for scope in {*one.scopes, one.live_scope}}
     for scope in SCOPES:
         assert ("nothing asks for it" in told[scope]) == (scope not in used)
 
@@ -215,12 +217,19 @@ def test_the_operations_page_names_codes_that_the_gateway_tells() -> None:
         assert f'"{code}"' in source, code
 
 
-def test_the_orders_page_tells_every_built_in_rule() -> None:
-    """docs/orders.md, the checks: each rule that risk.py yields, and none else."""
-    section = page("docs/orders.md").text.split("## Checks before it is sent")[1]
-    told = {row[0].strip("`") for row in rows(section.split("\n## ")[0])[1:]}
-    source = (PACKAGE / "orders/risk.py").read_text()
-    assert told == set(re.findall(r'_check\(\s*"(\w+)"', source))
+def test_the_risk_page_tells_every_rule_as_the_code_does() -> None:
+    """docs/risk.md, the table: `python -m tests.house.risk_table` writes it; people the examples."""
+    text = page(risk_table.PAGE).text
+    assert risk_table.told(text) == risk_table.table(text)
+    for row in rows(risk_table.told(text))[1:]:
+        assert row[4].strip(" |"), f"no example: {row[0]}"
+
+
+def test_the_risk_page_maps_every_rule_to_a_requirement_or_says_that_there_is_none() -> None:
+    """A reader with the regulation in hand looks for each of ours; none is forgotten."""
+    section = page(risk_table.PAGE).text.split("## What the regulators ask for")[1]
+    named = set(re.findall(r"`(\w+)`", section))
+    assert {rule.code for rule in RULES} <= named
 
 
 def test_the_pages_stay_short() -> None:

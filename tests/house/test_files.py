@@ -14,7 +14,10 @@ import yaml
 
 from mcp_gateway.cli.main import cli
 from mcp_gateway.errors import ConfigurationError
-from mcp_gateway.orders.policy import Policy, load_policy
+from mcp_gateway.risk.document import load_policy
+from mcp_gateway.risk.doubts import doubts
+from mcp_gateway.risk.policy import BUILT_IN, Policy, as_json
+from mcp_gateway.risk.sections import LimitsSection, MarketSection, TotalSection
 from mcp_gateway.settings import Settings, known_names
 from tests.house.repository import ROOT, page
 
@@ -83,8 +86,9 @@ def test_the_image_installs_pinned_bytes_only() -> None:
         assert "--require-hashes" in command or "--no-deps" in command, command
 
 
-def test_the_image_alone_refuses_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_alone_refuses_to_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It listens beyond loopback, so nothing that makes this safe may come with it."""
+    monkeypatch.chdir(tmp_path)  # no .env of whoever runs the tests
     for name, value in image_environment().items():
         if name in known_names():
             monkeypatch.setenv(name, value)
@@ -174,6 +178,39 @@ def test_the_example_of_a_policy_loads_and_tells_all_of_its_pairs() -> None:
     assert knows_both_numbers(policy, "BTC/USDT")
     assert knows_both_numbers(policy, "ETH/USDT")
     assert not knows_both_numbers(policy, "SOL/USDT")
+
+
+def test_the_example_of_a_policy_says_what_holds_without_it() -> None:
+    """Whoever copies it has changed nothing but the markets, and may begin from there."""
+    policy = load_policy(ROOT / "policy.example.toml")
+    assert policy.defaults == BUILT_IN.defaults
+    assert policy.totals == BUILT_IN.totals
+    assert doubts(policy) == ()
+
+
+def test_the_example_of_a_policy_has_every_key_in_a_form_that_loads(tmp_path: Path) -> None:
+    """A reader of it needs to look nowhere else; a line that is commented in is a sound one."""
+    text = (ROOT / "policy.example.toml").read_text(encoding="utf-8")
+    keys = set(re.findall(r"^#?(\w+) = ", text, re.MULTILINE))
+    sections = (LimitsSection, TotalSection, MarketSection)
+    assert keys == {name for section in sections for name in section.model_fields}
+    known = re.sub(r'^(pairs = "all"|hours = "always").*$', "", text, flags=re.MULTILINE)
+    commented_in = re.sub(r"^#(\w+ = |\[)", r"\1", known, flags=re.MULTILINE)
+    (tmp_path / "policy.toml").write_text(commented_in)
+    policy = load_policy(tmp_path / "policy.toml")
+    assert None not in as_json(policy.defaults).values()
+    assert None not in as_json(policy.totals).values()
+    assert policy.agents.keys() == {"night-agent"}
+    assert policy.largest_amount("ETH/USDT") is not None
+
+
+@pytest.mark.parametrize("heading", ["The policy", "Markets"])
+def test_the_policies_that_the_configuration_page_shows_load(heading: str, tmp_path: Path) -> None:
+    """docs/configuration.md: a reader may paste them."""
+    section = page("docs/configuration.md").text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    [shown] = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+    (tmp_path / "policy.toml").write_text(shown)
+    assert load_policy(tmp_path / "policy.toml").written
 
 
 def test_the_policy_that_the_configuration_page_shows_loads(tmp_path: Path) -> None:

@@ -55,3 +55,20 @@ def test_the_way_to_a_settlement_is_the_command_lines_alone() -> None:
     # The gateway's own books carry the records; their verbs are in the module above.
     books = (PACKAGE / "orders" / "books.py").read_text(encoding="utf-8")
     assert "VERBS" not in books
+
+
+def test_no_agent_can_change_the_policy() -> None:
+    """Who is bound by a rule must not loosen it: one caller agrees, and no face names the policy."""
+    calling = set()
+    for path in modules():
+        text = path.read_text(encoding="utf-8")
+        if "policies.accept(" in text or "keeper.accept(" in text:
+            calling.add(str(path.relative_to(PACKAGE)))
+    assert calling == {"cli/policy_verbs.py"}
+    assert importers("mcp_gateway.cli.policy_verbs") == {"cli/records.py"}
+    faces = [
+        *OPERATIONS,
+        *(tool.name for tool in build_tools(NOBODY)),
+        *(route.path for route in rest_routes(Settings.apart(), None)),
+    ]
+    assert [face for face in faces if "policy" in face] == []

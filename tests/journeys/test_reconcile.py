@@ -15,6 +15,8 @@ from tests.support.processes import Serving, before, environment, run, serving, 
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("bot")]
 
+BELOW = 0.97  # of the price: no second of trading reaches it
+
 
 @pytest.fixture(scope="module")
 def gateway(real_bot: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
@@ -36,6 +38,13 @@ def create(gateway: Serving, **changes: Any) -> dict[str, Any]:
     return receipt
 
 
+def last_price(bot_api: httpx2.Client, pair: str) -> float:
+    """Return the close of the bot's last candle."""
+    asked: dict[str, str | int] = {"pair": pair, "timeframe": "5m", "limit": 1}
+    told = bot_api.get("pair_candles", params=asked).raise_for_status().json()
+    return float(told["data"][-1][told["columns"].index("close")])
+
+
 def reconciled(gateway: Serving, *words: str) -> Any:
     """Run the command as the gateway's operator does."""
     folder = gateway.data_dir.parent
@@ -48,7 +57,8 @@ def test_only_what_was_sold_behind_the_gateway_is_told(
     """Market and limit, in and out through the gateway: no word. By the bot's own API: that one."""
     bought = create(gateway)
     create(gateway, side="sell", amount=0.001)
-    create(gateway, pair="ETH/USDT", amount=0.1, order_type="limit", price=500)
+    below = round(last_price(bot_api, "ETH/USDT") * BELOW, 2)
+    create(gateway, pair="ETH/USDT", amount=0.1, order_type="limit", price=below)
     quiet = reconciled(gateway)
     assert (quiet.returncode, quiet.stdout) == (0, "Ledger and bot agree: 3 orders.\n")
     sale = {"tradeid": bought["trade_id"], "ordertype": "market", "amount": 0.001}

@@ -45,6 +45,7 @@ UNIQUE = {
     "trade_id",
     "sells_before",
     "trade_tag",
+    "preview_id",
 }
 TIMES = {
     "timestamp",
@@ -56,12 +57,14 @@ TIMES = {
     "source",
     "server_time",
     "bot_started_at",
+    "expires_at",
 }
 # What the market does between two wires. Receipts are held against the bot's database instead.
 MARKET = {
     "amount", "filled_amount", "average_price", "fee", "entry_price", "current_price",
     "unrealized_pnl", "unrealized_pnl_pct", "stop_loss", "estimated_cost", "estimated_fee",
-    "price", "limit", "value", "quote", "requested_amount",
+    "price", "limit", "value", "left", "quote", "requested_amount", "expected_amount",
+    "worst_price", "worst_cost",
 }  # fmt: skip
 
 
@@ -96,7 +99,8 @@ async def walk(call: Call) -> dict[str, Told]:
     await step("a billion candles", "get_candles", pair=PAIR, timeframe="5m", limit=10**9)
     await step("unknown argument", "get_open_positions", wallet="mine")
     await step("nothing held", "get_open_positions")
-    await step("dry run", "dry_run_order", **fresh())
+    looked = await step("dry run", "dry_run_order", **fresh())
+    seen = {"preview_id": looked["preview_id"]}
     await step("dry run of too much", "dry_run_order", **fresh(amount="1000"))
     await step("too much", "create_order", **fresh(amount="1000"))
     await step("nothing to sell", "create_order", **fresh(side="sell"))
@@ -104,10 +108,11 @@ async def walk(call: Call) -> dict[str, Told]:
         await step(f"amount {amount}", "create_order", **fresh(amount=amount))
     await step("limit without price", "create_order", **fresh(order_type="limit"))
     await step("for another", "create_order", **fresh(agent="another-agent"))
-    buy = fresh()
+    buy = fresh(**seen)
     bought = await step("bought", "create_order", **buy)
     await step("bought again", "create_order", **buy)
     await step("reused", "create_order", **{**buy, "amount": "0.2"})
+    await step("preview again", "create_order", **fresh(**seen))
     await step("order", "get_order", request_id=buy["request_id"])
     await step("unknown order", "get_order", request_id=str(uuid.uuid4()))
     await rest_and_cancel(step, fresh, filled=buy["request_id"])
@@ -250,7 +255,7 @@ def comparable(document: Any, name: str = "") -> Any:
 
 STEPS = (
     "unknown pair", "unknown timeframe", "ill-formed pair", "ill-formed timeframe", "no candles", "a billion candles", "unknown argument",
-    "nothing held", "dry run", "dry run of too much", "too much", "nothing to sell",
+    "nothing held", "dry run", "preview again", "dry run of too much", "too much", "nothing to sell",
     "amount NaN", "amount 1e999", "amount -1", "amount True", "amount much",
     "limit without price", "for another", "bought", "bought again", "reused", "order",
     "unknown order", "price", "resting", "resting order", "cancelled", "cancelled again",
@@ -342,7 +347,7 @@ PLACED = [(f"order.{step}", None) for step in ("received", "reserved", "sent", "
 FILLED = [*PLACED, ("order.filled", None)]
 REFUSED = (
     "pair_unknown", "timeframe_unknown", *11 * ["request_invalid"], "agent_not_allowed",
-    "idempotency_conflict", "order_unknown", "order_not_resting", "order_unknown", "scope_missing",
+    "idempotency_conflict", "preview_used", "order_unknown", "order_not_resting", "order_unknown", "scope_missing",
 )  # fmt: skip
 LIVES = [
     ("order.received", None),

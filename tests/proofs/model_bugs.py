@@ -18,9 +18,9 @@ MODEL_BUGS: Final = (
         "        if record.fingerprint != print_of_this and not record.order_id:\n",
     ),
     _bug(
-        "two orders have one fingerprint", "service.py",
-        "            fingerprint=fingerprint(order, agent),\n",
-        "            fingerprint=agent,\n",
+        "two orders have one fingerprint", "intake.py",
+        "        fingerprint=fingerprint(order, agent),\n",
+        "        fingerprint=agent,\n",
     ),
     _bug(
         "a replay is sent again", "service.py",
@@ -47,6 +47,7 @@ MODEL_BUGS: Final = (
         "                received = await self._ledger.receive(record, event)\n",
         "                received = await self._ledger.receive(record, event)\n"
         "                if received.seen is None and received.record.state in protocol.CARRIED:\n"
+        "                    import uuid\n"
         "                    from dataclasses import replace\n"
         "                    record = replace(record, request_id=uuid.uuid4())\n"
         "                    event = audit_event(record, origin)\n"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.proofs.contract_bugs import CONTRACT_BUGS
+from tests.proofs.limits_bugs import LIMIT_BUGS
 from tests.proofs.model_bugs import MODEL_BUGS
 from tests.proofs.variants import Change, Variant
 
@@ -54,11 +55,11 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "the order leaves before it is written down", "submission.py",
-        "        try:\n            record = await self._weighed(record, order, facts, seen, origin)\n",
+        "        try:\n            record = await self._weighed(record, asked, facts, seen, origin)\n",
         "        if order.side == \"buy\" and facts.price is not None:\n"
         "            early = Entry(record.pair, record.amount * facts.price.value, \"market\", None, record.tag)\n"
         "            await self.bot.enter(early)\n"
-        "        try:\n            record = await self._weighed(record, order, facts, seen, origin)\n",
+        "        try:\n            record = await self._weighed(record, asked, facts, seen, origin)\n",
     ),
     _bug(
         "a commit that failed is taken for made", "submission.py",
@@ -79,8 +80,8 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "what others have reserved is not looked at", "submission.py",
-        "            verdict = risk.judge(order, facts, standing)\n",
-        "            verdict = risk.judge(order, facts, NOTHING_STANDS)\n",
+        "            verdict = judge(asked, facts, self.halts.with_own(standing))\n",
+        "            verdict = judge(asked, facts, NOTHING_STANDS)\n",
     ),
     _bug(
         "no answer is taken for a no", "protocol.py",
@@ -143,7 +144,7 @@ SIMULATION_BUGS: Final = (
         "        unknown = (await self.ledger.in_states(self.bot_name, {State.UNKNOWN}))[:0]\n",
     ),
 )  # fmt: skip
-VARIANTS: Final = (*SIMULATION_BUGS, *MODEL_BUGS, *CONTRACT_BUGS)
+VARIANTS: Final = (*SIMULATION_BUGS, *LIMIT_BUGS, *MODEL_BUGS, *CONTRACT_BUGS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,8 +78,8 @@ async def test_a_client_that_guesses_is_caught(
     """The proof would see it: a lost answer that is told as a refusal was an order."""
     once = FreqtradeClient.enter
 
-    async def guess(self: FreqtradeClient, order: Entry) -> Answer:
-        answer = await once(self, order)
+    async def guess(self: FreqtradeClient, order: Entry, **how: Any) -> Answer:
+        answer = await once(self, order, **how)
         return Refused("entry_refused") if isinstance(answer, Unanswered) else answer
 
     monkeypatch.setattr(FreqtradeClient, "enter", guess)

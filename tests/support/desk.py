@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,14 +16,21 @@ from mcp_gateway.domain.principals import Admission, Principal, admission_by_the
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.market.service import Market
 from mcp_gateway.orders.absence import Patience
+from mcp_gateway.orders.bot_switch import BotSwitch
 from mcp_gateway.orders.detached import detached
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.follow import INTERVAL_S, Follower
+from mcp_gateway.orders.halts import Halts
 from mcp_gateway.orders.ledger import Ledger
+from mcp_gateway.orders.local_halts import LocalHalts
 from mcp_gateway.orders.reconcile import ORIGIN, Reconciler
+from mcp_gateway.orders.seals import Seals
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.orders.steps import audit_event
 from mcp_gateway.orders.submission import Submission
+from mcp_gateway.orders.watch import Watch
+from mcp_gateway.risk.keeper import PolicyKeeper
+from mcp_gateway.risk.policy import Policy
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.sql import Store
 from tests.support.clock import ManualClock
@@ -31,6 +39,8 @@ from tests.support.tradingbot import TradingBot
 
 BOT = "freqtrade"  # as a gateway calls its bot where nobody names it
 PAIR = "BTC/USDT"
+SEALING_KEY = b"k" * 32  # desks over one store are replicas: they share it
+LONGEST_UNKNOWN = timedelta(minutes=15)
 PATIENCE = Patience(quiet_s=60.0, cycle_s=6.0, gap_s=60.0)  # tests look seldom
 
 
@@ -46,6 +56,9 @@ class Desk:
     reconciler: Reconciler
     follower: Follower
     orders: OrderService
+    halts: Halts
+    switch: BotSwitch
+    watch: Watch
 
     async def events(self) -> list[str]:
         """Return the audit log's words, oldest first."""
@@ -61,12 +74,15 @@ async def open_desk(
     url: str | None = None,
     mode: Mode = "dry-run",
     bot_name: str = BOT,
+    policy: Policy = POLICY,
+    local: LocalHalts | None = None,
 ) -> AsyncIterator[Desk]:
     """Open a desk over the store in ``folder``; opened again, it finds what was written.
 
     Args:
         url: a PostgreSQL instead, which several desks may share.
         bot_name: what the gateway calls its bot in the ledger.
+        local: the halts that the process knows by itself; one of its own, where none is given.
     """
     newest = int(clock.now().timestamp()) // 300 * 300 - 300
     bot.candles = {(pair, "5m"): newest for pair in bot.pairs}
@@ -77,14 +93,30 @@ async def open_desk(
         async with detached(1.0) as work:
             ledger = Ledger(store, clock)
             market = Market(client, open_kv(None, clock), clock, 300)
-            finder = FactFinder(ledger, client, market, market, clock, bot_name, mode, POLICY, 5.0)
-            submission = Submission(ledger, finder, client, clock)
+            keeper = PolicyKeeper(policy)
+            finder = FactFinder(ledger, client, market, market, clock, bot_name, mode, keeper, 5.0)
+            local = local or LocalHalts(folder, clock)
+            halts = Halts(store, clock, local)
+            watch = Watch(halts, finder, LONGEST_UNKNOWN)
+            submission = Submission(
+                ledger, finder, client, clock, keeper, halts=local, throttled=watch.throttled
+            )
             reconciler = Reconciler(submission, ledger, client, clock, bot_name, PATIENCE)
             follower = Follower(ledger, client, clock, bot_name)
             orders = OrderService(
-                ledger, submission, reconciler, follower, work, bot_name=bot_name, mode=mode
+                ledger,
+                submission,
+                reconciler,
+                follower,
+                work,
+                bot_name=bot_name,
+                mode=mode,
+                seals=Seals(SEALING_KEY, clock),
             )
-            yield Desk(bot, clock, store, ledger, AuditLog(store), reconciler, follower, orders)
+            yield Desk(
+                bot, clock, store, ledger, AuditLog(store), reconciler, follower, orders,
+                halts, BotSwitch(store, client, clock, local), watch,
+            )  # fmt: skip
     finally:
         await client.aclose()
         await store.close()
@@ -153,7 +185,7 @@ async def followed_twice(desk: Desk) -> None:
 
 async def rested(desk: Desk, subject: str = "agent-a", **changes: Any) -> OrderRequest:
     """Place a limit entry that rests at the bot."""
-    wanted = order(**{"order_type": "limit", "price": "90"} | changes)
+    wanted = order(**{"order_type": "limit", "price": "96"} | changes)
     created = await desk.orders.create(admission(subject), wanted)
     if created.answer["status"] != "submitted":
         raise AssertionError(f"does not rest: {created}")

@@ -99,6 +99,7 @@ class ToldOrders:
     seen: list[OrderRequest] = field(default_factory=list)
     receipts: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     cancels: list[tuple[str, UUID]] = field(default_factory=list)
+    previews: list[str | None] = field(default_factory=list)
 
     async def preview(self, _admission: Admission, order: OrderRequest) -> Preview:
         self.seen.append(order)
@@ -111,8 +112,11 @@ class ToldOrders:
             warnings=("A market order may fill at another price.",), errors=(),
         )  # fmt: skip
 
-    async def create(self, _admission: Admission, order: OrderRequest) -> Created:
+    async def create(
+        self, _admission: Admission, order: OrderRequest, preview_id: str | None = None
+    ) -> Created:
         self.seen.append(order)
+        self.previews.append(preview_id)
         if self.trouble:
             raise self.trouble
         replayed = order.request_id in self.receipts

@@ -9,9 +9,11 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from mcp import Client, MCPError
+from mcp.client.session import ElicitationFnT
 from mcp.types import CallToolResult
 
 from mcp_gateway.domain.operations import SCOPES
+from mcp_gateway.domain.positions import Mode
 from mcp_gateway.domain.principals import Credentials, Unsigned
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.settings import Settings
@@ -67,6 +69,8 @@ async def connected(
     mode: Era = "auto",
     scopes: tuple[str, ...] = tuple(SCOPES),
     shows: Credentials = OWNER,
+    person: ElicitationFnT | None = None,
+    money: Mode = "dry-run",
     **settings: Any,
 ) -> AsyncIterator[Agent]:
     """Connect an agent to a server of its own; the store opens when an order tool wants it.
@@ -74,6 +78,8 @@ async def connected(
     Args:
         scopes: what the owner of the process may do.
         shows: what the caller shows; a stranger over HTTP shows nothing.
+        money: the mode that the gateway's operator declares.
+        person: sits at the agent's client and answers its questions; None: it can't ask any.
     """
     clock = ManualClock()
     bot = TradingBot(clock)
@@ -81,12 +87,17 @@ async def connected(
     bot.candles = {(pair, "5m"): newest for pair in bot.pairs}
     given = {
         "data_dir": folder, "scopes": scopes, "subject": "agent-a", "policy": POLICY_FILE,
+        "mode": money,
     } | settings  # fmt: skip
     gateway = Gateway(Settings.apart(**given), clock, open_kv(None, clock), bot.client())
     caller.set(shows)
     server = GatedServer(gateway)
-    async with gateway.running(math.inf), Client(server, mode=mode) as client:
+    async with gateway.running(math.inf), _client(server, mode, person) as client:
         yield Agent(client, server, bot, clock, gateway)
+
+
+def _client(server: GatedServer, mode: Era, person: ElicitationFnT | None) -> Client:
+    return Client(server, mode=mode, elicitation_callback=person)
 
 
 def an_order(**changes: Any) -> dict[str, Any]:

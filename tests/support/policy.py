@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mcp_gateway.orders.policy import load_policy
+from mcp_gateway.risk.document import load_policy
 
 POLICY_FILE = Path(__file__).with_suffix(".toml")
 POLICY = load_policy(POLICY_FILE)

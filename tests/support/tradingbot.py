@@ -28,7 +28,7 @@ class TradingBot(TradeBook):
     ``take_effect``), ``no_connection``, ``other`` (answers with another trade), ``hang``
     (waits for ``release``), and an empty one for none.
 
-    ``coins`` lie in the wallet without a trade. ``posts`` are the bodies of order POSTs,
+    ``switches`` are the pauses and starts that it was asked for. ``coins`` lie in the wallet without a trade. ``posts`` are the bodies of order POSTs,
     ``cancels`` the trade ids of cancels, as they arrived.
     """
 
@@ -36,12 +36,15 @@ class TradingBot(TradeBook):
     free: float = 10_000.0
     spot: bool = True
     coins: dict[str, float] = field(default_factory=dict)
+    last_price: float = PRICE  # of its candles; it fills at PRICE all the same
     sells_behind: float = 0.0  # somebody else's exit, between two looks at a trade
     started_at: str = "2025-11-18T08:00:00Z"
     faults: deque[str] = field(default_factory=deque)
     release: anyio.Event = field(default_factory=anyio.Event)
     posts: list[dict[str, Any]] = field(default_factory=list)
     cancels: list[int] = field(default_factory=list)
+    switches: list[str] = field(default_factory=list)
+    ran_at: str = ""  # when it last ran its loop; at its start where empty
     pending: deque[Callable[[], Any]] = field(default_factory=deque)
 
     async def posted(self, count: int = 1) -> None:
@@ -70,6 +73,8 @@ class TradingBot(TradeBook):
                 return httpx2.Response(404, json={"detail": "Trade not found."})
             return await super()._answer(request)
         self.calls.append(endpoint)
+        if endpoint in {"stopbuy", "start"}:
+            return self._switched(endpoint)
         fault = self.faults.popleft() if self.faults else ""
         if fault == "no_connection":
             raise httpx2.ConnectError("refused")
@@ -80,6 +85,14 @@ class TradingBot(TradeBook):
             if self.started_at != run:
                 raise httpx2.ReadError("the bot was started anew")
         return self._carried_out(endpoint, act, fault)
+
+    def _switched(self, endpoint: str) -> httpx2.Response:
+        """Pause or start; Freqtrade starts a stopped bot when it is asked to pause."""
+        if isinstance(self.fails, Exception):
+            raise self.fails
+        self.switches.append(endpoint)
+        self.state = "running" if endpoint == "start" else "paused"
+        return httpx2.Response(200, json={"status": "as you say"})
 
     def _arrived(self, request: httpx2.Request, endpoint: str) -> Callable[[], dict[str, Any]]:
         """Note an order and return what carries it out."""
@@ -126,7 +139,8 @@ class TradingBot(TradeBook):
             case "balance":
                 return self._balance()
             case "health":
-                return {"last_process": self.started_at, "bot_startup": self.started_at}
+                ran_at = self.ran_at or self.started_at
+                return {"last_process": ran_at, "bot_startup": self.started_at}
             case "trades":
                 return self._page(params)
         if endpoint.startswith("trade/"):
@@ -137,7 +151,7 @@ class TradingBot(TradeBook):
         told = super()._told(endpoint, params)
         if endpoint == "pair_candles":
             for row in told["data"]:
-                row[COLUMNS.index("close")] = PRICE
+                row[COLUMNS.index("close")] = self.last_price
         return told
 
     def _page(self, params: httpx2.QueryParams) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class WireBot:
     clock: Clock
     timeframe: str = "5m"
     pairs: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
+    blacklist: tuple[str, ...] = ()
+    locks: list[Any] = field(default_factory=list)
     candles: dict[tuple[str, str], int] = field(default_factory=dict)
     count: int = 1000
     status: list[Any] = field(default_factory=list)
@@ -64,6 +66,10 @@ class WireBot:
             return body_of("show_config") | {"timeframe": self.timeframe}
         if endpoint == "whitelist":
             return {"whitelist": list(self.pairs)}
+        if endpoint == "blacklist":
+            return body_of("blacklist") | {"blacklist": list(self.blacklist)}
+        if endpoint == "locks":
+            return {"locks": self.locks, "lock_count": len(self.locks)}
         if endpoint == "status":
             return self.status
         newest = self.candles.get((params["pair"], params["timeframe"]))

@@ -36,7 +36,9 @@ def test_what_writes_is_signed_and_out_of_reach_by_default() -> None:
         if operation.writes:
             assert operation.scopes.isdisjoint(DEFAULT_LOCAL_SCOPES)
     writing = {one.name for one in OPERATIONS.values() if one.writes}
-    assert writing == {"create_order", "cancel_order"}
+    assert writing == {
+        "create_order", "cancel_order", "approve_order", "decline_order", "halt", "release_halt",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

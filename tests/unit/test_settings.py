@@ -57,7 +57,7 @@ def test_every_fault_is_told_at_once_and_begins_with_its_name(environment: Any) 
     """Wrong values, unsafe sets and misspelt names in one list: one start, one repair."""
     environment(
         FREQTRADE_POOL_SIZE="many", MCP_GATEWAY_PORT="70000", LOG_LEVEL="LOUD",
-        MCP_GATEWAY_MODE="live", FREQTRADE_URL="ftp://bot", MCP_GATEWAY_SCOPES="market:read all",
+        MCP_GATEWAY_MODE="paper", FREQTRADE_URL="ftp://bot", MCP_GATEWAY_SCOPES="market:read all",
         JWT_SECRET="short", HMAC_SECRET=KEY, FREQTRADE_USERNAME="user",
         POSTGRES_HOST="db", MCP_GATEWAY_HOST="0.0.0.0", MCP_GATEWAY_PORTT="1",
     )  # fmt: skip
@@ -78,10 +78,18 @@ def test_every_fault_is_told_at_once_and_begins_with_its_name(environment: Any) 
         ("command", {"HMAC_SECRET": "x" * 31, "MCP_GATEWAY_SUBJECT": "a"}, ["HMAC_SECRET"]),
         ("command", {"HMAC_SECRET": KEY}, ["MCP_GATEWAY_SUBJECT"]),
         ("command", {"JWT_SECRET": KEY, "HMAC_SECRET": KEY, "MCP_GATEWAY_SUBJECT": "a"}, ["HMAC_SECRET"]),
+        ("command", {"OPERATOR_HMAC_SECRET": "x" * 31, "MCP_GATEWAY_OPERATOR": "o"}, ["OPERATOR_HMAC_SECRET"]),
+        ("command", {"OPERATOR_HMAC_SECRET": KEY}, ["MCP_GATEWAY_OPERATOR"]),
+        ("command", {"OPERATOR_HMAC_SECRET": KEY, "MCP_GATEWAY_OPERATOR": "o", "JWT_SECRET": KEY}, ["OPERATOR_HMAC_SECRET"]),
+        ("command", {"OPERATOR_HMAC_SECRET": KEY, "MCP_GATEWAY_OPERATOR": "o", "HMAC_SECRET": KEY, "MCP_GATEWAY_SUBJECT": "a"}, ["OPERATOR_HMAC_SECRET"]),
+        ("command", {"OPERATOR_HMAC_SECRET": KEY, "MCP_GATEWAY_OPERATOR": "a", "HMAC_SECRET": OTHER, "MCP_GATEWAY_SUBJECT": "a"}, ["MCP_GATEWAY_OPERATOR"]),
+        ("command", {"MCP_GATEWAY_APPROVAL_WAIT_S": "9"}, ["MCP_GATEWAY_APPROVAL_WAIT_S"]),
         ("command", {"FREQTRADE_PASSWORD": "canary"}, ["FREQTRADE_PASSWORD"]),
         ("command", {"FREQTRADE_USERNAME": "user"}, ["FREQTRADE_PASSWORD"]),
         ("command", {"POSTGRES_HOST": "db"}, ["POSTGRES_PASSWORD"]),
         ("stdio", {"MCP_GATEWAY_TOKEN": "canary"}, ["JWT_SECRET"]),
+        ("stdio", {"MCP_GATEWAY_MODE": "live"}, ["MCP_GATEWAY_POLICY"]),
+        ("serve", {"MCP_GATEWAY_MODE": "live", "JWT_SECRET": KEY}, ["MCP_GATEWAY_POLICY"]),
         ("serve", {"JWT_SECRET": KEY, "MCP_GATEWAY_HOST": "::"}, ["MCP_GATEWAY_ALLOWED_HOSTS", "MCP_GATEWAY_ALLOWED_ORIGINS"]),
         ("serve", {"JWT_SECRET": KEY, "MCP_GATEWAY_HOST": "gateway.example"}, ["MCP_GATEWAY_ALLOWED_HOSTS", "MCP_GATEWAY_ALLOWED_ORIGINS"]),
         ("serve", {"JWT_SECRET": KEY, "MCP_GATEWAY_HOST": "10.0.0.1", "MCP_GATEWAY_ALLOWED_HOSTS": "a.example"}, ["MCP_GATEWAY_ALLOWED_ORIGINS"]),
@@ -311,3 +319,22 @@ def test_a_foreign_program_inherits_no_setting(environment: Any) -> None:
     inherited = child_environment()
     assert "PATH" in inherited
     assert not set(inherited) & set(known_names())
+
+
+@pytest.mark.parametrize("purpose", ["serve", "stdio"])
+def test_real_money_is_served_by_a_written_policy_alone(
+    purpose: Purpose, tmp_path: Path, environment: Any
+) -> None:
+    """Both variables are named; with the file the gateway starts."""
+    environment(MCP_GATEWAY_MODE="live", JWT_SECRET=KEY)
+    [fault] = faults(purpose)
+    assert "MCP_GATEWAY_MODE" in fault
+    assert "MCP_GATEWAY_POLICY" in fault
+    environment(MCP_GATEWAY_POLICY=str(tmp_path / "policy.toml"))
+    assert Settings.load(purpose).mode == "live"
+
+
+def test_an_operators_command_works_whatever_the_mode_lacks(environment: Any) -> None:
+    """A halt must not fail for a line that was taken out of .env while the gateway runs."""
+    environment(MCP_GATEWAY_MODE="live")
+    assert Settings.load("command").mode == "live"

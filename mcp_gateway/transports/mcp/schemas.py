@@ -46,8 +46,11 @@ POSITIONS: Final = shape(
 )
 PREVIEW: Final = shape(
     "valid:boolean estimated_cost:number? estimated_fee:number? warnings:array errors:array "
-    "mode:string price:number? price_age_s:number? checks:array"
-)
+    "mode:string price:number? price_age_s:number? needs_approval:boolean policy:string "
+    "checks:array also_passed:array",
+    preview_id="string", expires_at="string", expected_amount="number", worst_price="number",
+    worst_cost="number",
+)  # fmt: skip
 RECEIPT: Final = shape(
     "order_id:string request_id:string status:string pair:string side:string amount:number "
     "filled_amount:number timestamp:string message:string outcome:string mode:string "
@@ -59,5 +62,5 @@ ORDER: Final = shape(
     "requested_amount:number filled_amount:number history:array code:string?"
 )
 ACCOUNT: Final = shape(
-    "mode:string as_of:string balance:object? bot:object limits:object halts:array"
+    "mode:string declared_mode:string as_of:string balance:object? bot:object limits:object halts:array"
 )

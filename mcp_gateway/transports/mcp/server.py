@@ -31,13 +31,15 @@ from mcp_gateway.transports.admission import admitted
 from mcp_gateway.transports.credentials import shown
 from mcp_gateway.transports.mcp import results
 from mcp_gateway.transports.mcp.completion import add_completion
+from mcp_gateway.transports.mcp.elicitation import state_security
 from mcp_gateway.transports.mcp.prompts import PromptLibrary
 from mcp_gateway.transports.mcp.resources import add_resources
 from mcp_gateway.transports.mcp.tools import build_tools
 
 INSTRUCTIONS: Final = """\
 Gateway between you and a Freqtrade trading bot. Read the market with get_candles and \
-get_open_positions, your limits with get_account. Before create_order call dry_run_order. \
+get_open_positions, your limits with get_account. Before create_order call dry_run_order \
+and pass its preview_id on. \
 Amounts are in base, prices in quote per base, times in UTC. Give every order a fresh UUID as \
 request_id; after any doubt ask get_order with it instead of sending the order again; \
 cancel_order takes back a limit order that still rests. \
@@ -55,6 +57,7 @@ class GatedServer(MCPServer[Any]):
             instructions=INSTRUCTIONS,
             tools=build_tools(gateway),
             log_level="WARNING",
+            request_state_security=state_security(gateway),
             subscriptions=False,  # nothing notifies yet; a promise of listChanged would be false
         )
         self._gate = gateway.gate
@@ -75,7 +78,7 @@ class GatedServer(MCPServer[Any]):
         try:
             async with admitted(self._gate, shown(), OPERATIONS["list"]) as admission:
                 scopes = admission.principal.scopes
-                yield lambda operation: not OPERATIONS[operation].scopes.isdisjoint(scopes)
+                yield lambda name: self._gate.lacking(scopes, OPERATIONS[name]) is None
         except GatewayError as error:
             raise results.protocol_error(error) from None
 
@@ -103,7 +106,7 @@ class GatedServer(MCPServer[Any]):
         try:
             async with self._admitted(name if name in TOOLS else "unknown_tool"):
                 if name not in TOOLS:
-                    raise NotFound("There is no such tool.", code="tool_unknown", hint="List them.")
+                    raise NotFound("There is no such tool.", code="tool_unknown", hint="Use a name of tools/list.")
                 return await super().call_tool(name, arguments, context)
         except GatewayError as error:
             return results.refused(error)

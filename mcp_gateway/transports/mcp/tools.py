@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from mcp_gateway.domain.market import CANDLE_LIMIT, TimeframeName
@@ -20,12 +21,14 @@ from mcp_gateway.domain.orders import (
     OrderType,
     PairName,
     PositiveDecimal,
+    PreviewId,
     Side,
 )
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.transports import documents
 from mcp_gateway.transports.admission import current_admission
 from mcp_gateway.transports.mcp import results, schemas
+from mcp_gateway.transports.mcp.elicitation import ClientApproval
 
 DEFAULT_CANDLES: Final = 100
 _READ: Final = ToolAnnotations(read_only_hint=True, open_world_hint=True)
@@ -69,6 +72,7 @@ class TradingTools:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._at_client = ClientApproval(gateway)
 
     async def get_candles(
         self,
@@ -113,13 +117,22 @@ class TradingTools:
         order_type: OrderType,
         price: PositiveDecimal | None = None,
         agent: AgentName | None = None,
-    ) -> CallToolResult:
+        preview_id: PreviewId | None = None,
+        *,
+        context: Context[Any, Any],
+    ) -> CallToolResult | InputRequiredResult:
         order = OrderRequest(
             request_id=request_id, pair=pair, side=side, amount=amount,
             order_type=order_type, price=price, agent=agent,
         )  # fmt: skip
-        orders = await self._gateway.orders()
-        created = await orders.create(current_admission(), order)
+        orders, admission = await self._gateway.orders(), current_admission()
+        created = await orders.create(admission, order, preview_id)
+        if created.answer["outcome"] == "pending_approval":
+            decided = await self._at_client.asked(context, admission, request_id)
+            if isinstance(decided, InputRequiredResult):
+                return decided
+            if decided:
+                created = await orders.create(admission, order, preview_id)
         return results.told(created.answer, replayed=created.replayed)
 
     async def get_order(self, request_id: UUID) -> CallToolResult:
@@ -161,14 +174,16 @@ def build_tools(gateway: Gateway) -> list[Tool]:
         _tool(
             call.dry_run_order, "Check an order", _READ, schemas.PREVIEW,
             "Tells whether create_order would be let through now, with cost and fee in quote "
-            "and each check. Sends nothing and uses up no request_id.",
+            "and each check. Sends nothing and uses up no request_id. preview_id: give it to "
+            "create_order within a minute; once, for this very order.",
         ),
         _tool(
             call.create_order, "Place an order", _ORDER, schemas.RECEIPT,
             "Places an order; amount in base, price in quote per base (limit only). buy opens; "
             "sell closes what you bought here, wholly or partly. request_id: a new UUID for "
             "each order; the same one again never trades twice. On outcome_unknown ask "
-            "get_order, do not resend under another id.",
+            "get_order, do not resend under another id. pending_approval: a person is asked; "
+            "get_order tells.",
         ),
         _tool(
             call.get_order, "Order state", _READ, schemas.ORDER,
@@ -182,14 +197,14 @@ def build_tools(gateway: Gateway) -> list[Tool]:
         ),
         _tool(
             call.get_account, "Account and limits", _READ, schemas.ACCOUNT,
-            "Balance and largest_notional of one order in quote, mode (dry-run or live), bot "
-            "state, your limits and scopes.",
+            "Balance in quote, mode (dry-run or live), bot state, scopes, halts, and your limits "
+            "with what is left of each: no need to probe.",
         ),
     ]  # fmt: skip
 
 
 def _tool(
-    handler: Callable[..., Awaitable[CallToolResult]],
+    handler: Callable[..., Awaitable[CallToolResult | InputRequiredResult]],
     title: str,
     annotations: ToolAnnotations,
     output: dict[str, Any],

@@ -17,7 +17,7 @@ from mcp_gateway.transports.routes import Route
 _REF: Final = "#/components/schemas/{model}"
 _ABOUT: Final = (
     "The REST face of MCP Gateway. Every refusal is a problem document (RFC 9457) with a "
-    "stable code. Placing and cancelling an order must be signed by RFC 9421 (label gw, tag "
+    "stable code. Whatever trades or decides must be signed by RFC 9421 (label gw, tag "
     "mcp-gateway)."
 )
 _SIGNATURE_HEADERS: Final = {
@@ -74,8 +74,9 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.guarded:
         told["security"] = [{"token": []}]
     if route.operation is not None:
-        scopes = ", ".join(sorted(OPERATIONS[route.operation].scopes))
-        told["description"] = f"Needs one of the scopes: {scopes}."
+        row = OPERATIONS[route.operation]
+        live = f" On a live bot {row.live_scope} too." if row.live_scope else ""
+        told["description"] = f"Needs one of the scopes: {', '.join(sorted(row.scopes))}.{live}"
     return told
 
 
@@ -127,9 +128,10 @@ def _bodies(route: Route, shape: type[BaseModel]) -> dict[str, Any]:
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     told = []
-    if "{request_id}" in route.path:
-        schema = {"type": "string", "format": "uuid"}
-        told.append({"name": "request_id", "in": "path", "required": True, "schema": schema})
+    if "{" in route.path:
+        name = route.path.partition("{")[2].partition("}")[0]
+        schema = {"type": "string"} | ({"format": "uuid"} if name == "request_id" else {})
+        told.append({"name": name, "in": "path", "required": True, "schema": schema})
     if route.query is not None:
         shape = route.query.model_json_schema(ref_template=_REF)
         told += [
@@ -138,7 +140,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             for name, schema in shape["properties"].items()
         ]  # fmt: skip
     if route.operation is not None and OPERATIONS[route.operation].signed:
-        headers = _SIGNATURE_HEADERS | (_BODY_SIGNATURE_HEADERS if route.body else {})
+        headers = _SIGNATURE_HEADERS | (_BODY_SIGNATURE_HEADERS if route.plainly_signable else {})
         told += [
             {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
             for name, about in headers.items()

@@ -1,6 +1,6 @@
 """Dry runs, orders, their state and their cancel over REST."""
 
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -14,14 +14,17 @@ from mcp_gateway.transports import documents
 from mcp_gateway.transports.invalid import invalid
 from mcp_gateway.transports.refusals import REPLAYED
 from mcp_gateway.transports.requests import Answer, Request
+from mcp_gateway.transports.rest import shapes
 from mcp_gateway.transports.rest.queries import NoQuery
+
+Body = TypeVar("Body", bound=OrderRequest)
 
 
 async def dry_run(
     gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
 ) -> Answer:
     """Answer POST /api/v1/orders/dry-run; an order that would be denied is a 200 too."""
-    order = _order(request)
+    order = _read(OrderRequest, request)
     preview = await (await gateway.orders()).preview(admission, order)
     return Answer(200, orjson.dumps(documents.preview(preview)))
 
@@ -29,11 +32,12 @@ async def dry_run(
 async def create(
     gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
 ) -> Answer:
-    """Answer POST /api/v1/orders: 200 where placed, a problem for every other outcome."""
-    order = _order(request)
-    created = await (await gateway.orders()).create(admission, order)
+    """Answer POST /api/v1/orders: 200 where placed, 202 where a person is asked, else a problem."""
+    order = _read(shapes.NewOrder, request)
+    created = await (await gateway.orders()).create(admission, order, order.preview_id)
+    status = 202 if created.answer["outcome"] == "pending_approval" else 200
     body = orjson.dumps(created.answer)
-    return Answer(200, body, headers=(REPLAYED,) if created.replayed else ())
+    return Answer(status, body, headers=(REPLAYED,) if created.replayed else ())
 
 
 async def present_state(
@@ -61,9 +65,9 @@ def _request_id(request: Request) -> UUID:
         raise RequestInvalid("request_id must be a UUID.", detail={"field": "request_id"}) from None
 
 
-def _order(request: Request) -> OrderRequest:
+def _read(shape: type[Body], request: Request) -> Body:
     document: dict[str, Any] = request.document
     try:
-        return OrderRequest.model_validate(document)
+        return shape.model_validate(document)
     except ValidationError as error:
         raise invalid(error) from None

@@ -4,9 +4,19 @@ from mcp_gateway.access.clients import Clients
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Credentials
 from mcp_gateway.gateway import Gateway
+from mcp_gateway.orders.halt_records import HaltRequest, ReleaseRequest
 from mcp_gateway.settings import Settings
 from mcp_gateway.transports.requests import FORM, JSON, Answer, Request
-from mcp_gateway.transports.rest import market, openapi, orders, service, shapes
+from mcp_gateway.transports.rest import (
+    approvals,
+    halt_shapes,
+    halts,
+    market,
+    openapi,
+    orders,
+    service,
+    shapes,
+)
 from mcp_gateway.transports.rest.guard import guarded
 from mcp_gateway.transports.rest.queries import CandlesQuery, NoQuery, PositionsQuery
 from mcp_gateway.transports.rest.tokens import TokenDesk
@@ -43,7 +53,8 @@ def _order_routes() -> tuple[Route, ...]:
         Route(
             "POST", "/api/v1/orders", "Place an order, at most once for a request_id",
             guarded("create_order", NoQuery, orders.create), shapes.Order,
-            operation="create_order", body=OrderRequest, refusals=_ORDERS,
+            operation="create_order", body=shapes.NewOrder, also={202: shapes.Order},
+            refusals=_ORDERS,
         ),
         Route(
             "GET", "/api/v1/orders/{request_id}", "Where an order of the caller's stands",
@@ -54,6 +65,47 @@ def _order_routes() -> tuple[Route, ...]:
             "DELETE", "/api/v1/orders/{request_id}", "Cancel an order of the caller's that rests",
             guarded("cancel_order", NoQuery, orders.cancel), shapes.OrderState,
             operation="cancel_order", refusals=_ORDERS,
+        ),
+    )  # fmt: skip
+
+
+def _approval_routes() -> tuple[Route, ...]:
+    one = "/api/v1/approvals/{order_id}"
+    return (
+        Route(
+            "GET", "/api/v1/approvals", "The orders that wait for a person",
+            guarded("list_approvals", NoQuery, approvals.pending), shapes.Pending,
+            operation="list_approvals",
+        ),
+        Route(
+            "POST", f"{one}/approve", "Approve an order of another caller's; it is sent at once",
+            guarded("approve_order", NoQuery, approvals.approve), shapes.OrderState,
+            operation="approve_order", body=shapes.Approval, refusals=(404, 409),
+        ),
+        Route(
+            "POST", f"{one}/decline", "Decline an order of another caller's",
+            guarded("decline_order", NoQuery, approvals.decline), shapes.OrderState,
+            operation="decline_order", body=shapes.Decline, refusals=(404, 409),
+        ),
+    )  # fmt: skip
+
+
+def _halt_routes() -> tuple[Route, ...]:
+    return (
+        Route(
+            "POST", "/api/v1/halts", "Stop all entries, or those of an agent or in a pair",
+            guarded("halt", NoQuery, halts.create), halt_shapes.HaltSet,
+            operation="halt", body=HaltRequest, also={202: halt_shapes.HaltSet},
+        ),
+        Route(
+            "GET", "/api/v1/halts", "The halts in force, and the last that were released",
+            guarded("list_halts", NoQuery, halts.present), halt_shapes.Halts,
+            operation="list_halts",
+        ),
+        Route(
+            "POST", "/api/v1/halts/{halt_id}/release", "Release a halt: for people alone",
+            guarded("release_halt", NoQuery, halts.release), halt_shapes.HaltSet,
+            operation="release_halt", body=ReleaseRequest, refusals=(404,),
         ),
     )  # fmt: skip
 
@@ -99,7 +151,8 @@ def rest_routes(settings: Settings, clients: Clients | None) -> tuple[Route, ...
         return Answer(200, document)
 
     routes = (
-        *_market_routes(), *_order_routes(), *_service_routes(settings, TokenDesk(clients)),
+        *_market_routes(), *_order_routes(), *_approval_routes(), *_halt_routes(),
+        *_service_routes(settings, TokenDesk(clients)),
         Route("GET", "/openapi.json", "This document", page, shapes.Document),
     )  # fmt: skip
     document = openapi.document(routes, settings.base_url)

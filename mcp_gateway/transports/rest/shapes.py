@@ -5,7 +5,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mcp_gateway.domain.market import Source
+from mcp_gateway.domain.orders import OrderRequest, PreviewId
 from mcp_gateway.domain.positions import Mode
+from mcp_gateway.orders.person import LONGEST_REASON
 
 LONGEST_NAME = 128  # of a client
 
@@ -66,28 +68,49 @@ class OpenPositions(Shape):
     source: Literal["live", "cache"]
 
 
+class NewOrder(OrderRequest):
+    """An order to be placed, and the dry run that it was seen in."""
+
+    preview_id: PreviewId | None = None
+
+
 class Check(Shape):
-    """One pre-trade rule as it came out; limit and value as decimal strings."""
+    """One pre-trade rule as it came out; limit, value and what is left then, as texts.
+
+    ``message`` is told of a failed one; what a rule has none of is left out.
+    """
 
     rule: str
     passed: bool
-    message: str
-    limit: str | None
-    value: str | None
+    message: str | None = None
+    limit: str | None = None
+    value: str | None = None
+    left: str | None = None
 
 
 class DryRun(Shape):
-    """What the order would cost (quote), and whether it would be taken now."""
+    """What the order would cost (quote), and whether it would be taken now.
+
+    ``also_passed`` names the checks that have no limit. ``preview_id`` comes with a valid one.
+    """
 
     valid: bool
     estimated_cost: float | None
     estimated_fee: float | None
     warnings: list[str]
     errors: list[str]
+    mode: Mode
     price: float | None
     price_age_s: float | None
-    mode: Mode
+    expected_amount: float | None = None
+    worst_price: float | None = None
+    worst_cost: float | None = None
+    needs_approval: bool
+    policy: str
+    preview_id: str | None = None
+    expires_at: str | None = None
     checks: list[Check]
+    also_passed: list[str]
 
 
 class Order(Shape):
@@ -110,6 +133,9 @@ class Order(Shape):
     fee: float | None
     trade_id: int | None
     bot_order_id: str | None
+    expires_at: str | None = Field(None, description="Of one that waits: until when.")
+    question: str | None = Field(None, description="Of one that waits: what a person is asked.")
+    hint: str | None = None
 
 
 class Step(Shape):
@@ -130,6 +156,47 @@ class OrderState(Order):
     code: str | None
     final: bool
     history: list[Step]
+
+
+class Waiting(Shape):
+    """An order that waits for a person; amount in base, money in quote, ``text`` as is shown."""
+
+    order_id: str
+    request_id: str
+    state: str
+    issuer: str
+    subject: str
+    agent: str
+    pair: str
+    side: Literal["buy", "sell"]
+    amount: float
+    order_type: Literal["market", "limit"]
+    price: float | None
+    worst_price: float | None
+    worst_cost: float | None
+    mode: Mode
+    created_at: str
+    expires_at: str | None
+    text: str
+
+
+class Pending(Shape):
+    """What waits for a person, oldest first."""
+
+    total_count: int
+    approvals: list[Waiting]
+
+
+class Approval(Shape):
+    """A person's yes; the reason is for the records."""
+
+    reason: str | None = Field(None, max_length=LONGEST_REASON)
+
+
+class Decline(Shape):
+    """A person's no; the reason is for the records, the agent is not told it."""
+
+    reason: str = Field(min_length=1, max_length=LONGEST_REASON)
 
 
 class Login(Shape):

@@ -26,7 +26,7 @@ def _wish(pair: str, side: str, amount: str, price: str | None = None) -> Wish:
 
 
 WISHES: Final = (
-    _wish(BTC, "buy", "1"), _wish(BTC, "sell", "1"), _wish(BTC, "buy", "1", "90"),
+    _wish(BTC, "buy", "1"), _wish(BTC, "sell", "1"), _wish(BTC, "buy", "1", "96"),
     _wish(BTC, "sell", "0.5"), _wish(ETH, "buy", "2"), _wish(ETH, "sell", "2"),
     _wish(BTC, "sell", "1", "110"), _wish(ETH, "buy", "0.5", "100"), _wish(BTC, "buy", "20"),
 )  # fmt: skip

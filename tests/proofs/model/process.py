@@ -16,12 +16,14 @@ from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.follow import Follower
 from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.reconcile import Reconciler
+from mcp_gateway.orders.seals import Seals
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.orders.submission import Submission
+from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.storage.kv import open_kv
 from tests.proofs.model.bot import LATEST_EFFECT_S, WatchedBot
 from tests.proofs.model.life import Life, StoreOfALife
-from tests.support.desk import BOT
+from tests.support.desk import BOT, SEALING_KEY
 from tests.support.policy import POLICY
 
 # Longer than the bot may still be at work on what it was handed.
@@ -96,14 +98,22 @@ async def _floor(
         async with detached(DRAIN_S) as work:
             ledger = Ledger(store, clock)
             market = Market(client, open_kv(None, clock), clock, 300)
+            keeper = PolicyKeeper(POLICY)
             finder = FactFinder(
-                ledger, client, market, market, clock, BOT, "dry-run", POLICY, DEADLINE_S
+                ledger, client, market, market, clock, BOT, "dry-run", keeper, DEADLINE_S
             )
-            submission = Submission(ledger, finder, client, clock)
+            submission = Submission(ledger, finder, client, clock, keeper)
             reconciler = Reconciler(submission, ledger, client, clock, BOT, PATIENCE)
             follower = Follower(ledger, client, clock, BOT)
             orders = OrderService(
-                ledger, submission, reconciler, follower, work, bot_name=BOT, mode="dry-run"
+                ledger,
+                submission,
+                reconciler,
+                follower,
+                work,
+                bot_name=BOT,
+                mode="dry-run",
+                seals=Seals(SEALING_KEY, clock),
             )
             yield Process(life, ledger, orders, work), reconciler, follower
     finally:

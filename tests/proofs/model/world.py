@@ -191,13 +191,13 @@ class World:
 
     async def _check_reserved(self) -> None:
         """What the ledger holds against the next entry is what the live ones may cost (5)."""
-        probe = self.process.orders._new_record(admission("probe"), order())
+        probe = self.process.orders._intake.record(admission("probe"), order())
         mine = live_quote(self.books())
         standing = await self.process.ledger.standing(probe, EVER)
         books = self.books()  # the reconciler may have settled one just now
         self.expect(
-            standing.quote in {mine, live_quote(books)},
-            f"5: {standing.quote} is reserved, not {mine}",
+            standing.reserved() in {mine, live_quote(books)},
+            f"5: {standing.reserved()} is reserved, not {mine}",
         )
 
     async def come_to_rest(self) -> None:

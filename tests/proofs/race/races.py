@@ -109,7 +109,7 @@ async def exits_of_one_trade(stage: Stage, told: Round) -> None:
 async def cancel_against_fill(stage: Stage, told: Round) -> None:
     """A resting order is filled while it is cancelled from all sides: it is one or the other."""
     stage.bot.start_over()
-    resting = _order(stage, PAIRS[0], "buy", "1", AGENTS[0], price="90")
+    resting = _order(stage, PAIRS[0], "buy", "1", AGENTS[0], price="96")
     await _create(stage, 0, resting)()
 
     async def filled() -> Told:
@@ -128,7 +128,7 @@ async def cancel_against_fill(stage: Stage, told: Round) -> None:
 async def create_against_cancel(stage: Stage, told: Round) -> None:
     """Twins order while others cancel the same request: sent once, and gone if they say so."""
     stage.bot.start_over()
-    resting = _order(stage, PAIRS[0], "buy", "1", AGENTS[0], price="90")
+    resting = _order(stage, PAIRS[0], "buy", "1", AGENTS[0], price="96")
     calls = [_create(stage, n, resting) for n in range(4)]
     cancels = [_later(stage, _cancel(stage, n, resting)) for n in range(4)]
     await _at_once(stage, told, [*calls, *cancels], gated=False)

@@ -42,9 +42,12 @@ def everywhere(seeds: range, workers: int) -> Iterator[Found]:
     """Run the seeds on several processors, a chunk at a time."""
     chunks = [seeds[first : first + CHUNK] for first in range(0, len(seeds), CHUNK)]
     with ProcessPoolExecutor(workers, initializer=silence) as pool:
+        broken = 0
         for number, part in enumerate(pool.map(wander, chunks), 1):
-            if number % TOLD_EVERY == 0:
-                print(f"… {number * CHUNK} seeds", file=sys.stderr, flush=True)
+            broken += len(part.broken)
+            if number % TOLD_EVERY == 0 or part.broken:  # whoever stops here knows this much
+                told = f"… {number * CHUNK} seeds, {broken} violations"
+                print(told, *part.broken, sep="\n  ", file=sys.stderr, flush=True)
             yield part
 
 

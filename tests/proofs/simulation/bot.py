@@ -57,10 +57,18 @@ class Effect:
 class SimulatedBot:
     """Trades at one price, in memory; the tape decides what reaches it and what comes back."""
 
-    def __init__(self, tape: Tape, clock: VirtualClock, scheduler: Scheduler) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        clock: VirtualClock,
+        scheduler: Scheduler,
+        slots: int = SLOTS,
+        wallet: Decimal = WALLET,
+    ) -> None:
         self._tape = tape
         self._clock = clock
         self._scheduler = scheduler
+        self.slots = slots
         self.run = 1
         self.started = 0.0
         self.reloads = 0
@@ -68,7 +76,7 @@ class SimulatedBot:
         self.frozen_until = 0.0
         self.effects: list[Effect] = []
         self.trades: dict[int, Trade] = {}
-        self.wallet = WALLET
+        self.wallet = wallet
         self.is_sent: Callable[[str], bool] = lambda _order_id: True
         self._numbers = 0
         self.most_open = 0
@@ -115,7 +123,11 @@ class SimulatedBot:
         await self._read()
         return self.trades.get(trade_id)
 
-    async def enter(self, entry: Entry) -> Answer:
+    async def enter(
+        self, entry: Entry, *, unless: Callable[[], str | None] | None = None
+    ) -> Answer:
+        if unless is not None and (code := unless()) is not None:
+            return NotSent(code)
         task = self._scheduler.now_running
         order_id = None if task is None else task.order_id
         return await self._order(lambda: self._enter(entry, order_id))
@@ -185,7 +197,7 @@ class SimulatedBot:
         held = [trade for trade in self.trades.values() if trade.is_open]
         if any(trade.pair == entry.pair for trade in held):
             return Refused("position_exists")
-        if len(held) >= SLOTS:
+        if len(held) >= self.slots:
             return Refused("no_free_slot")
         amount = entry.quote / PRICE // STEP * STEP
         cost = amount * PRICE * (1 + FEE_RATE)

@@ -9,10 +9,10 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
 from mcp_gateway.errors import StoreUnavailable
 from mcp_gateway.orders import protocol
-from mcp_gateway.orders.ledger import Received, Weigh
-from mcp_gateway.orders.risk import Holding, Standing
+from mcp_gateway.orders.ledger import LONGEST_WINDOW, Received, Weigh
 from mcp_gateway.orders.rows import OrderClaimed, PlaceTaken, Superseded
 from mcp_gateway.orders.steps import Move, Origin, Step, walk
+from mcp_gateway.risk.facts import Holding, Sent, Standing
 from tests.proofs.simulation.engine import step
 from tests.proofs.simulation.tape import Tape
 
@@ -64,6 +64,10 @@ class SimulatedLedger:
         self._apply(record, steps)
         self._hear(lost)
         return steps[-1].record
+
+    async def standing(self, record: OrderRecord, seen: int) -> Standing:
+        await self._read()
+        return self._standing(record, seen)
 
     async def find(self, issuer: str, subject: str, request_id: UUID) -> OrderRecord | None:
         await self._read()
@@ -156,7 +160,12 @@ class SimulatedLedger:
                 and (other.state in protocol.RESERVING or other.order_id in since)
             )
         ]
-        return Standing.of(record, counting)
+        lately = [
+            Sent(o.state, o.pair, o.agent, o.fingerprint, o.sent_at, o.reserved_quote)
+            for o in self._others(record)
+            if o.side == "buy" and o.sent_at and o.sent_at >= self._clock.now() - LONGEST_WINDOW
+        ]
+        return Standing.of(record, counting, lately)
 
 
 class Seat:

@@ -15,10 +15,12 @@ from mcp_gateway.orders.absence import Patience
 from mcp_gateway.orders.facts import FactFinder
 from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.reconcile import Reconciler
-from mcp_gateway.orders.risk import Facts, Price
 from mcp_gateway.orders.rows import Superseded
 from mcp_gateway.orders.steps import Origin, audit_event
 from mcp_gateway.orders.submission import Submission
+from mcp_gateway.risk.facts import Facts, Price
+from mcp_gateway.risk.keeper import PolicyKeeper
+from mcp_gateway.risk.policy import BUILT_IN, Policy
 from tests.proofs.simulation.bot import FEE_RATE, PRICE, SLOTS, STEP, WALLET, SimulatedBot
 from tests.proofs.simulation.engine import Scheduler, VirtualClock, pause
 from tests.proofs.simulation.ledger import Seat, SimulatedLedger
@@ -32,12 +34,14 @@ ASK_AGAIN_S: Final = 25.0
 ROUND_S: Final = 20.0
 ORIGIN: Final = Origin("http", "call")
 CALM_S: Final = 2000.0
-STATE: Final = BotState("dry-run", "running", True, "USDT", "5m", SLOTS, True, "bot", "1")
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One order that an agent wants, sent until it knows what became of it."""
+    """One order that an agent wants, sent until it knows what became of it.
+
+    ``agent`` is who calls; it may act for another agent.
+    """
 
     agent: str
     number: int
@@ -45,6 +49,8 @@ class Wish:
     side: Side
     amount: str
     twins: int = 1
+    after_s: float = 0.0
+    acts_for: str | None = None
 
 
 @dataclass(slots=True)
@@ -58,18 +64,16 @@ class SimulatedFinder:
         trades = await self.bot.open_trades()
         free = self.bot.wallet
         health = await self.bot.health()
-        own = {
-            entry.tag
-            for entry in await self.ledger.by_tags({trade.tag for trade in trades if trade.tag})
-            if entry.agent == asked.agent
-        }
+        entries = await self.ledger.by_tags({trade.tag for trade in trades if trade.tag})
+        own = {entry.tag for entry in entries if entry.agent == asked.agent}
         return Facts(
-            declared_mode="dry-run", bot=STATE, open_trades=trades,
+            declared_mode="dry-run", bot=_state(self.bot.slots), open_trades=trades,
             pair_is_held=any(trade.pair == asked.pair for trade in trades),
             bot_started_at=health.started_at, pairs=(asked.pair,),
             price=Price(PRICE, 0.0, 300), balance=Balance("USDT", WALLET * 10, free, True),
             held=next((t for t in trades if t.tag in own and t.pair == asked.pair), None),
             fee_rate=FEE_RATE, market=MarketRules(STEP, Decimal(5)),
+            owners={entry.tag: entry.agent for entry in entries},
         )  # fmt: skip
 
     def forget_positions(self) -> None:
@@ -101,14 +105,25 @@ class Told:
 class World:
     """Runs wishes through processes that crash, over a tape; then looks at what came of it."""
 
+    bot_type: type[SimulatedBot] = SimulatedBot
+
     def __init__(
-        self, tape: Tape, wishes: tuple[Wish, ...], processes: int = 1, rounds: int = 6
+        self,
+        tape: Tape,
+        wishes: tuple[Wish, ...],
+        processes: int = 1,
+        rounds: int = 6,
+        *,
+        policy: Policy = BUILT_IN,
+        slots: int = SLOTS,
+        wallet: Decimal = WALLET,
     ) -> None:
         self.tape = tape
+        self.policy = policy
         self.clock = VirtualClock()
         self.scheduler = Scheduler(tape, self.clock)
         self.ledger = SimulatedLedger(self.clock, tape)
-        self.bot = SimulatedBot(tape, self.clock, self.scheduler)
+        self.bot = self.bot_type(tape, self.clock, self.scheduler, slots, wallet)
         self.bot.is_sent = self._is_sent
         self.wishes = wishes
         self.rounds = rounds
@@ -176,7 +191,7 @@ class World:
         self._lives += 1
         seat = Seat(self.ledger, f"gateway {self._lives}")
         ledger, bot = cast(Ledger, seat), cast(FreqtradeClient, self.bot)
-        submission = Submission(ledger, finder, bot, self.clock)
+        submission = Submission(ledger, finder, bot, self.clock, PolicyKeeper(self.policy))
         reconciler = Reconciler(submission, ledger, bot, self.clock, BOT, PATIENCE)
         process = Process(number, seat.holder, submission, reconciler)
         self.scheduler.start(number, self._reconcile(process))
@@ -207,6 +222,8 @@ class World:
 
     async def _pursue(self, process: Process, wish: Wish, twin: int) -> None:
         """Send the same request until its outcome is known, as an honest agent does."""
+        if wish.after_s:
+            await pause(wish.after_s)
         while not process.recovered:
             await pause(1.0)
         while True:
@@ -257,7 +274,7 @@ class World:
         order, number, now = self._orders[wish], self._tags, self.clock.now()
         record = OrderRecord(
             order_id=f"o{number}", issuer="tests", subject=wish.agent, request_id=order.request_id,
-            agent=wish.agent, fingerprint="", tag=f"{marks.TAG_PREFIX}{number}", carrier=carrier, bot=BOT,
+            agent=wish.acts_for or wish.agent, fingerprint="", tag=f"{marks.TAG_PREFIX}{number}", carrier=carrier, bot=BOT,
             pair=wish.pair, side=wish.side, amount=order.amount, order_type="market", price=None,
             mode="dry-run", state=State.RECEIVED, created_at=now, updated_at=now,
         )  # fmt: skip
@@ -313,14 +330,18 @@ class World:
 
     def _limits(self) -> list[str]:
         found = []
-        if self.bot.most_open > SLOTS:
-            found.append(f"{self.bot.most_open} positions in {SLOTS} slots")
+        if self.bot.most_open > self.bot.slots:
+            found.append(f"{self.bot.most_open} positions in {self.bot.slots} slots")
         if self.bot.wallet < 0:
             found.append(f"the wallet is overdrawn: {self.bot.wallet}")
         pairs = [t.pair for t in self.bot.trades.values() if t.is_open]
         if len(pairs) != len(set(pairs)):
             found.append("two positions in one pair")
         return found
+
+
+def _state(slots: int) -> BotState:
+    return BotState("dry-run", "running", True, "USDT", "5m", slots, True, "bot", "1")
 
 
 def _asked(wish: Wish) -> OrderRequest:

@@ -399,3 +399,13 @@ def test_the_one_box_keyring_has_the_key_of_the_one_subject() -> None:
     assert (key.subject, key.secret) == ("signal-agent", ("ключ" * 8).encode())
     assert keyring.find("other") is None
     assert keyring.jwt_secret is None
+
+
+def test_the_operator_has_a_key_of_its_own() -> None:
+    """Who approves signs with another key than who trades, and for another subject."""
+    keys = {"hmac_secret": "a" * 32, "subject": "signal-agent"}
+    people = {"operator_hmac_secret": "b" * 32, "operator": "desk"}
+    keyring = Keyring.from_settings(Settings.apart(**keys, **people))
+    told = {key.key_id: (key.subject, key.secret) for key in keyring.signing_keys()}
+    assert told == {"signal-agent": ("signal-agent", b"a" * 32), "desk": ("desk", b"b" * 32)}
+    assert Keyring.from_settings(Settings.apart(operator="desk")).signing_keys() == ()

@@ -157,6 +157,14 @@ def test_a_gateway_that_is_not_there_is_told_with_its_address(
     assert "Traceback" not in told.err
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/mcp", "127.0.0.1:8000", "ftp://there/"])
+def test_an_address_that_can_not_be_one_is_misuse(url: str, call: Any) -> None:
+    """Told at once, with the option's name, rather than from deep within a library."""
+    told = call("get_account", "--url", url)
+    assert (told.code, told.out) == (2, "")
+    assert "Error: --url: " in told.err
+
+
 def test_without_token_and_sandbox_it_says_what_is_missing(tmp_path: Path) -> None:
     """Exit code 2."""
     told = command(tmp_path, "call", "get_account")
@@ -176,9 +184,17 @@ def test_a_running_sandbox_is_found_by_its_file(
         "data_dir": str(tmp_path), "pid": os.getpid(),
     }  # fmt: skip
     (folder / "sandbox.json").write_text(json.dumps(told))
-    ran = command(tmp_path, "call", "get_account", "--json")
+    unset = {"MCP_GATEWAY_DATA_DIR": ""}
+    ran = command(tmp_path, "call", "get_account", "--json", **unset)
     assert ran.json()["mode"] == "dry-run"
     assert "the running sandbox" in ran.err  # nobody trades at another gateway unawares
+    url = "http://127.0.0.1:1/mcp"
+    elsewhere = command(tmp_path, "call", "get_account", "--url", url, **unset)
+    assert elsewhere.code == 2  # its token and signature are for nobody else
+    assert "MCP_GATEWAY_TOKEN" in elsewhere.err
+    mine = command(tmp_path, "call", "get_account", FREQTRADE_URL="http://127.0.0.1:9", **unset)
+    assert mine.code == 2  # who has set up a gateway of their own means that one
+    assert "a running sandbox is called only where nothing is set" in mine.err
 
 
 def test_the_file_of_a_sandbox_that_was_killed_is_not_believed(tmp_path: Path) -> None:
@@ -189,4 +205,4 @@ def test_the_file_of_a_sandbox_that_was_killed_is_not_believed(tmp_path: Path) -
         gone.wait()
     told = {"mcp_url": "http://127.0.0.1:1/mcp", "token": "t", "data_dir": ".", "pid": gone.pid}
     (folder / "sandbox.json").write_text(json.dumps(told))
-    assert command(tmp_path, "call", "get_account").code == 2
+    assert command(tmp_path, "call", "get_account", MCP_GATEWAY_DATA_DIR="").code == 2

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import ConfigurationError
-from mcp_gateway.orders.policy import load_policy
+from mcp_gateway.risk.document import load_policy
 from tests.support.commands import BOT_PASSWORD, bot_served, command, trading_bot
 from tests.support.policy import POLICY_FILE
 from tests.support.servers import Server
@@ -133,6 +133,33 @@ def test_a_bot_that_would_deny_orders_is_a_warning(
     code, found = findings(tmp_path, well)
     assert code == 0
     assert word in only(found, "freqtrade", "warning")["message"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "dry_run", "word"),
+    [("live", True, "denied"), ("dry-run", False, "denied"), ("live", False, "real money")],
+    ids=["dry_bot", "live_bot", "both_live"],
+)
+def test_real_money_is_told_and_so_is_disagreement(
+    declared: str, dry_run: bool, word: str, tmp_path: Path, well: dict[str, str], bot: TradingBot
+) -> None:
+    """Which of the two is which, and what to set; where both are live, that they are."""
+    bot.dry_run = dry_run
+    code, found = findings(tmp_path, well | {"MCP_GATEWAY_MODE": declared})
+    assert code == 0
+    warning = only(found, "freqtrade", "warning")
+    assert word in warning["message"]
+    if word == "denied":
+        assert f"dry_run: {'true' if declared == 'dry-run' else 'false'}" in warning["hint"]
+        assert f"MCP_GATEWAY_MODE={'dry-run' if dry_run else 'live'}" in warning["hint"]
+
+
+def test_real_money_without_a_policy_is_a_fault(tmp_path: Path, well: dict[str, str]) -> None:
+    """The gateway would not start; exit code 2, and nothing else is looked at."""
+    del well["MCP_GATEWAY_POLICY"]
+    code, found = findings(tmp_path, well | {"MCP_GATEWAY_MODE": "live"})
+    assert code == 2
+    assert "MCP_GATEWAY_POLICY" in only(found, "configuration", "fault")["message"]
 
 
 def test_no_key_is_a_warning(tmp_path: Path, well: dict[str, str]) -> None:

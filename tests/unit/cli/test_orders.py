@@ -58,7 +58,9 @@ def test_orders_are_listed_without_a_running_gateway(tmp_path: Path) -> None:
 
 def test_the_list_is_readable_for_people(tmp_path: Path) -> None:
     """One line an order, with the code of a refusal; a word where there is none."""
-    assert command(tmp_path, "orders", "list").out == "No orders.\n"
+    missing = command(tmp_path, "orders", "list")  # a mistyped folder is no empty ledger
+    assert (missing.code, missing.err.partition(":")[0]) == (1, "store_missing")
+    assert list(tmp_path.iterdir()) == []
     made = placed_and_denied(tmp_path)
     denied, placed = command(tmp_path, "orders", "list").out.splitlines()
     assert made["placed"] in placed
@@ -88,6 +90,7 @@ def test_an_order_is_shown_by_either_of_its_ids_with_its_history(key: str, tmp_p
 @pytest.mark.parametrize("wanted", ["nothing", "550e8400-e29b-41d4-a716-446655440000"])
 def test_an_unknown_order_ends_with_1(wanted: str, tmp_path: Path) -> None:
     """A code and a hint on standard error."""
+    placed_and_denied(tmp_path)
     told = command(tmp_path, "orders", "show", wanted)
     assert (told.code, told.out) == (1, "")
     assert told.err.startswith("order_unknown: ")
@@ -95,6 +98,7 @@ def test_an_unknown_order_ends_with_1(wanted: str, tmp_path: Path) -> None:
 
 def test_a_wrong_filter_ends_with_1(tmp_path: Path) -> None:
     """It never means: all of them."""
+    placed_and_denied(tmp_path)
     told = command(tmp_path, "orders", "list", "--state", "lost")
     assert (told.code, told.out) == (1, "")
     assert told.err.startswith("request_invalid: ")

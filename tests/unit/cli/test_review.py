@@ -110,8 +110,10 @@ def test_a_running_sandbox_is_settled_where_nothing_else_is_set_up(
     ):
         settled = command(
             tmp_path, "orders", "settle", waits, "--as", "not-placed", *REASON,
-            MCP_GATEWAY_DATA_DIR=str(home),
+            MCP_GATEWAY_DATA_DIR="",
         )  # fmt: skip
+        elsewhere = command(tmp_path, "orders", "list", FREQTRADE_URL=env["FREQTRADE_URL"])
+    assert (elsewhere.code, elsewhere.err.partition(":")[0]) == (1, "store_missing")
     assert (settled.code, settled.err) == (0, "(of the running sandbox)\n")
     assert settled.out.splitlines()[-1] == f"Settled as not-placed by {ME}."
     assert [path.name for path in home.iterdir()] == ["sandbox.json"]

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_gateway.cli.sandbox import _page
 from mcp_gateway.cli.sandbox_stdio import _settings
-from mcp_gateway.orders.policy import load_policy
+from mcp_gateway.risk.document import load_policy
 from mcp_gateway.sandbox.bot import SandboxOptions
 from mcp_gateway.sandbox.market import PAIRS
 

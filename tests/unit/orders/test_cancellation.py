@@ -216,7 +216,7 @@ async def test_what_is_filled_between_two_looks_has_nothing_left(
 async def test_an_order_whose_outcome_is_unknown_is_not_cancelled(desk: Desk) -> None:
     """Nobody knows yet what there is to cancel (orders)."""
     desk.bot.faults.append("lose_done")
-    wanted = order(order_type="limit", price="90")
+    wanted = order(order_type="limit", price="96")
     await refused(desk, wanted)
     assert (await not_cancelled(desk, wanted)).code == "outcome_unknown"
     await desk.reconciler.resolve_all()

@@ -54,7 +54,7 @@ async def test_after_an_ordinary_day_there_is_no_difference(desk: Desk) -> None:
     await create(desk)
     await create(desk, side="sell", amount="0.3")
     await create(desk, side="sell", amount="0.7")
-    resting = await create(desk, order_type="limit", price="90")
+    resting = await create(desk, order_type="limit", price="96")
     assert (await compared(desk)).differences == ()
     desk.bot.fill(resting["trade_id"], 0.4)
     await desk.follower.look()
@@ -64,10 +64,10 @@ async def test_after_an_ordinary_day_there_is_no_difference(desk: Desk) -> None:
     await desk.orders.create(admission(), wanted)
     assert (await compared(desk)).differences == ()
     await desk.orders.cancel(admission(), wanted.request_id)
-    forgotten = order(pair=OTHER, order_type="limit", price="90")
+    forgotten = order(pair=OTHER, order_type="limit", price="96")
     await desk.orders.create(admission(), forgotten)
     await desk.orders.cancel(admission(), forgotten.request_id)
-    partly = order(pair=OTHER, order_type="limit", price="90")
+    partly = order(pair=OTHER, order_type="limit", price="96")
     desk.bot.fill((await desk.orders.create(admission(), partly)).answer["trade_id"], 0.4)
     await desk.orders.cancel(admission(), partly.request_id)
     assert await refused(desk, pair="XRP/USDT") == "pair_not_whitelisted"
@@ -117,7 +117,7 @@ async def test_what_waits_for_a_person_is_told(desk: Desk) -> None:
 async def test_a_placed_order_that_the_bot_lost_is_told(desk: Desk) -> None:
     """As after a restored copy of the bot's database."""
     held = await create(desk)
-    resting = await create(desk, pair=OTHER, order_type="limit", price="90")
+    resting = await create(desk, pair=OTHER, order_type="limit", price="96")
     desk.bot.status.clear()
     found = (await compared(desk)).differences
     assert {(one.kind, one.order_id, one.trade_id) for one in found} == {
@@ -128,7 +128,7 @@ async def test_a_placed_order_that_the_bot_lost_is_told(desk: Desk) -> None:
 
 async def test_other_numbers_are_told_until_they_are_followed(desk: Desk) -> None:
     """A fill that nobody has seen yet."""
-    resting = await create(desk, order_type="limit", price="90")
+    resting = await create(desk, order_type="limit", price="96")
     desk.bot.fill(1, 0.25)
     [one] = (await compared(desk)).differences
     assert (one.kind, one.order_id) == ("numbers_differ", resting["order_id"])
@@ -240,7 +240,7 @@ async def test_an_order_that_moves_meanwhile_is_not_compared(tmp_path: Path) -> 
     bot = BusyBot(clock)
     async with open_desk(tmp_path, bot, clock) as desk:
         await create(desk)
-        await create(desk, pair=OTHER, order_type="limit", price="90")
+        await create(desk, pair=OTHER, order_type="limit", price="96")
 
         async def filled_and_seen() -> None:
             bot.fill(2)

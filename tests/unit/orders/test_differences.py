@@ -153,8 +153,9 @@ def test_an_entry_that_the_ledger_has_no_word_for_is_told_once(
     records = tuple(other if one is doubted else one for one in world.records)
     told = World(records, world.trades).compared()
     shown = doubted.state is not State.VANISHED
-    over = state in {State.DENIED, State.REJECTED}
-    assert [one.order_id for one in told] == [doubted.order_id] * (shown or not over)
+    nothing_left = state in {State.DENIED, State.REJECTED} | protocol.HELD
+    expected = [doubted.order_id] * (shown or not nothing_left)
+    assert [one.order_id for one in told] == expected
     assert all(one.kind in MEANINGS for one in told)
     assert [one.bot is not None for one in told] == [shown] * len(told)
 

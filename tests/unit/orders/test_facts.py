@@ -11,11 +11,12 @@ import pytest
 from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.domain.orders import OrderRecord, Side, State
 from mcp_gateway.errors import BotUnavailable
-from mcp_gateway.orders.facts import CLOSED_TRADES_KEPT_S, PAIRS_KEPT_S
-from mcp_gateway.orders.policy import Policy
+from mcp_gateway.orders.facts import CLOSED_TRADES_KEPT_S, LISTS_KEPT_S
 from mcp_gateway.orders.reconcile import ORIGIN
-from mcp_gateway.orders.risk import Facts
 from mcp_gateway.orders.steps import audit_event
+from mcp_gateway.risk.facts import Facts
+from mcp_gateway.risk.keeper import PolicyKeeper
+from mcp_gateway.risk.policy import BUILT_IN
 from tests.support.clock import START
 from tests.support.desk import BOT, Desk, admission, order, stored
 from tests.support.tradingbot import FEE_RATE, PRICE
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 FRESH = ["show_config", "status"]  # for every order
 COMMON = [*FRESH, "health"]
+LISTS = ["whitelist", "blacklist", "locks"]
 CANDLES = ["show_config", "pair_candles"]  # a price of its own, where no trade tells one
 BUY = OrderRecord(
     order_id="o", issuer="tests", subject="agent-a", request_id=UUID(int=1), agent="agent-a",
@@ -46,9 +48,9 @@ async def questions(desk: Desk, asked: OrderRecord) -> list[str]:
 
 
 async def test_an_entry_asks_for_everything_once(desk: Desk) -> None:
-    """State, trades and start, then money, pairs, remembered trades and a price."""
+    """State, trades and start, then money, remembered trades, a price, and the lists of pairs."""
     assert await questions(desk, BUY) == [
-        *COMMON, "balance", "whitelist", "trades", *CANDLES,
+        *COMMON, "balance", "trades", *CANDLES, *LISTS,
     ]  # fmt: skip
 
 
@@ -57,10 +59,10 @@ async def test_the_pairs_are_kept_two_seconds_and_closed_trades_a_minute(desk: D
     open_trade(desk)  # which tells the price
     await questions(desk, BUY)
     assert await questions(desk, BUY) == [*FRESH, "balance"]
-    desk.clock.advance(PAIRS_KEPT_S)
-    assert await questions(desk, BUY) == [*FRESH, "balance", "whitelist"]
+    desk.clock.advance(LISTS_KEPT_S)
+    assert await questions(desk, BUY) == [*FRESH, "balance", *LISTS]
     desk.clock.advance(CLOSED_TRADES_KEPT_S)
-    assert await questions(desk, BUY) == [*COMMON, "balance", "whitelist", "trades"]
+    assert await questions(desk, BUY) == [*COMMON, "balance", "trades", *LISTS]
 
 
 async def test_an_exit_needs_neither_money_nor_pairs(desk: Desk) -> None:
@@ -92,6 +94,11 @@ async def test_without_a_candle_there_is_no_price(desk: Desk) -> None:
     """What can't be told fails its own check, and stops no other question."""
     desk.bot.candles.clear()
     assert (await facts(desk, BUY)).price is None
+
+
+def unwritten(desk: Desk) -> None:
+    """Let the operator have written nothing."""
+    desk.reconciler.submission.finder.policies = PolicyKeeper(BUILT_IN)
 
 
 def closed_trade(desk: Desk, pair: str = "BTC/USDT", **changes: Any) -> None:
@@ -142,15 +149,15 @@ async def test_a_stake_that_the_bot_took_is_remembered_where_no_minimum_is_writt
         await desk.orders.create(admission(), order(amount=amount))
         await desk.orders.create(admission(), order(side="sell", amount=amount))
     assert (await facts(desk, BUY)).taken_stake is None
-    desk.reconciler.submission.finder.policy = Policy({})
+    unwritten(desk)
     assert (await facts(desk, BUY)).taken_stake == Decimal("0.500005") * 100
 
 
 async def test_a_stake_that_the_bot_raised_is_no_proof(desk: Desk) -> None:
     """It bought more than was asked for: its minimum lies above that stake (freqtrade)."""
-    desk.reconciler.submission.finder.policy = Policy({})
+    unwritten(desk)
     bought = replace(
-        desk.orders._new_record(admission(), order(amount="0.05")),
+        desk.orders._intake.record(admission(), order(amount="0.05")),
         quote_sent=Decimal(5), actual_amount=Decimal("0.06"),
     )  # fmt: skip
     await desk.ledger.receive(bought, audit_event(bought, ORIGIN))

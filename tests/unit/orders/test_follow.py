@@ -48,7 +48,7 @@ async def test_every_fill_is_appended(desk: Desk) -> None:
         await desk.follower.look()
         record = await stored(desk, wanted)
         assert (record.state, float(record.filled_amount)) == (state, filled)
-    assert record.average_price == 90
+    assert record.average_price == 96
     told = await desk.orders.get(admission(), wanted.request_id)
     assert (told["status"], told["filled_amount"]) == ("filled", 1.0)
     steps = [
@@ -57,8 +57,8 @@ async def test_every_fill_is_appended(desk: Desk) -> None:
     ]
     assert steps == [
         ("received", None, None), ("reserved", None, None), ("sent", None, None),
-        ("placed", 0.0, None), ("partially_filled", 0.25, 90.0), ("partially_filled", 0.5, 90.0),
-        ("filled", 1.0, 90.0),
+        ("placed", 0.0, None), ("partially_filled", 0.25, 96.0), ("partially_filled", 0.5, 96.0),
+        ("filled", 1.0, 96.0),
     ]  # fmt: skip
     replay = await desk.orders.create(admission(), wanted)
     assert replay.answer["status"] == "submitted"
@@ -156,7 +156,7 @@ async def test_a_trade_id_that_was_given_away_again_tells_nothing(desk: Desk, si
     """Another trade under the id: vanished, and never the other's numbers (freqtrade)."""
     if side == "sell":
         await bought(desk)
-    price = "90" if side == "buy" else "110"
+    price = "96" if side == "buy" else "110"
     wanted = await rested(desk, side=side, price=price)
     before = await stored(desk, wanted)
     desk.bot.status.clear()

@@ -15,8 +15,9 @@ from mcp_gateway.orders import moves, protocol
 from mcp_gateway.orders.marks import Execution
 from mcp_gateway.orders.moves import Noted
 from mcp_gateway.orders.protocol import Event
-from mcp_gateway.orders.risk import Facts, Price, Verdict
 from mcp_gateway.orders.steps import Move
+from mcp_gateway.risk.facts import Facts, Price
+from mcp_gateway.risk.judge import Verdict
 from tests.support.clock import START
 from tests.support.desk import order
 
@@ -42,7 +43,12 @@ FACTS = Facts(
     open_trades=(), pair_is_held=False, bot_started_at=STARTED,
     price=Price(Decimal(100), 10.0, 300), held=HELD, market=MarketRules(Decimal("0.1")),
 )  # fmt: skip
-PASSED = Verdict((), Decimal(100), Decimal("0.1"), Decimal(105), Decimal("105.105"))
+PASSED = Verdict(
+    checks=(), cost=Decimal(100), fee=Decimal("0.1"), stake=Decimal(105),
+    reserved=Decimal("105.105"), price=Decimal(100), worst_price=Decimal(105),
+    worst_cost=Decimal("110.36025"), needs_approval=False, policy="0123456789ab",
+)  # fmt: skip
+CARRIER = "g2"
 DONE = Execution(7, "b8", Decimal(1), Decimal(1), Decimal(100), Decimal("0.1"))
 
 
@@ -62,10 +68,10 @@ def test_an_entry_sets_aside_what_it_may_spend_and_is_sent_with_its_stake() -> N
 
     The history tells both numbers, as text, beside what was noted of the bot.
     """
-    reserve, send = moves.sending(record(), FACTS, PASSED)
+    reserve, send = moves.sending(record(), FACTS, PASSED, CARRIER)
     assert (reserve.event, send.event) == (Event.RESERVE, Event.SEND)
-    assert dict(reserve.changes) == {"reserved_quote": Decimal("105.105")}
-    assert dict(reserve.detail) == {"quote": "105.105"}
+    assert dict(reserve.changes) == {"reserved_quote": Decimal("105.105"), "carrier": CARRIER}
+    assert dict(reserve.detail) == {"quote": "105.105", "policy": "0123456789ab"}
     assert dict(send.changes) == {"quote_sent": Decimal(105)}
     assert dict(send.detail) == {
         "bot_started_at": STARTED.isoformat(), "sells_before": [], "trade_tag": None,
@@ -75,7 +81,7 @@ def test_an_entry_sets_aside_what_it_may_spend_and_is_sent_with_its_stake() -> N
 
 def test_an_exit_notes_what_its_trade_was_before() -> None:
     """It has no mark of its own: what was there already is none of it (freqtrade)."""
-    reserve, send = moves.sending(record("sell"), FACTS, PASSED)
+    reserve, send = moves.sending(record("sell"), FACTS, PASSED, CARRIER)
     assert reserve == Move(Event.RESERVE)
     assert dict(send.changes) == {"trade_id": 7}
     assert dict(send.detail) == {
@@ -87,7 +93,7 @@ def test_an_exit_notes_what_its_trade_was_before() -> None:
 @pytest.mark.parametrize("side", ["buy", "sell"])
 def test_what_was_noted_is_read_back_from_the_history(side: Side) -> None:
     """The step that sent it tells it, though other steps came before and behind."""
-    _, send = moves.sending(record(side), FACTS, PASSED)
+    _, send = moves.sending(record(side), FACTS, PASSED, CARRIER)
     kept = orjson.loads(orjson.dumps(dict(send.detail)))
     states = {State.RESERVED: {"bot_started_at": "no"}, State.SENT: kept, State.UNKNOWN: {}}
     steps = [HistoryEntry(state, START, None, told) for state, told in states.items()]
@@ -98,7 +104,7 @@ def test_what_was_noted_is_read_back_from_the_history(side: Side) -> None:
 def test_where_nothing_was_noted_nothing_is_read() -> None:
     """An order that never left, and one whose bot did not tell when it was started."""
     assert Noted.of([HistoryEntry(State.RECEIVED, START, None, {})]) == Noted()
-    _, send = moves.sending(record(), replace(FACTS, bot_started_at=None), PASSED)
+    _, send = moves.sending(record(), replace(FACTS, bot_started_at=None), PASSED, CARRIER)
     assert Noted.of([HistoryEntry(State.SENT, START, None, dict(send.detail))]) == Noted()
 
 
@@ -116,7 +122,7 @@ def test_what_no_check_could_let_pass_is_a_bug_and_loud(
 ) -> None:
     """Nothing is sent on an assumption."""
     with pytest.raises(AssertionError):
-        moves.sending(record(side), facts, verdict)
+        moves.sending(record(side), facts, verdict, CARRIER)
 
 
 def test_a_denial_names_the_first_rule_and_notes_them_all() -> None:
@@ -126,11 +132,12 @@ def test_a_denial_names_the_first_rule_and_notes_them_all() -> None:
         Check("b", False, "B is not met.", "5", "4"),
         Check("c", False, "C is not met."),
     )
-    move = moves.denied_by(Verdict(checks, None, None, None, None))
+    move = moves.denied_by(replace(PASSED, checks=checks))
     assert (move.event, move.code) == (Event.DENY, "b")
     first = {"rule": "b", "limit": "5", "value": "4"}
     assert dict(move.changes) == {"message": "B is not met.", "answer": first}
-    assert dict(move.detail) == {"failed": [first, {"rule": "c", "limit": None, "value": None}]}
+    failed = [first, {"rule": "c", "limit": None, "value": None}]
+    assert dict(move.detail) == {"failed": failed, "policy": "0123456789ab"}
 
 
 @pytest.mark.parametrize(

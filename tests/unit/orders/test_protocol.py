@@ -111,6 +111,16 @@ def test_what_is_unsettled_comes_to_an_end_without_a_person(state: State) -> Non
     assert State.NEEDS_REVIEW not in ends
 
 
+def test_what_a_person_approved_is_judged_once_more() -> None:
+    """A yes leads nowhere but before the judge again; what he holds is told to nobody else."""
+    asked = {after(state, event): state for state, event in ALLOWED if event is Event.APPROVE}
+    assert asked == {State.APPROVED: State.PENDING_APPROVAL}
+    assert protocol.due(State.APPROVED) is Due.WEIGH
+    leads = {event for state, event in ALLOWED if state is State.APPROVED}
+    assert leads == {Event.DENY, Event.RESERVE}
+    assert protocol.HELD.isdisjoint(protocol.RESERVING | protocol.CARRIED)
+
+
 def test_only_a_person_settles_what_waits_for_one() -> None:
     """No event of the gateway's ends a review, and no person settles anything else."""
     assert {event for state, event in ALLOWED if state is State.NEEDS_REVIEW} == PERSONS
@@ -119,10 +129,14 @@ def test_only_a_person_settles_what_waits_for_one() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_what_is_not_settled_is_told_as_unknown(state: State) -> None:
-    """An agent sees exactly one word, and never a bare success (orders)."""
+    """An agent sees exactly one word, and never a bare success (orders).
+
+    Of what waits for a person's yes it is told that: nothing has left.
+    """
     open_ended = protocol.UNSETTLED | {State.NEEDS_REVIEW}
-    assert is_final(state) == (state not in open_ended)
+    assert is_final(state) == (state not in open_ended | protocol.HELD)
     assert (outcome(state) == "unknown") == (state in open_ended)
+    assert (outcome(state) == "pending_approval") == (state in protocol.HELD)
 
 
 @pytest.mark.parametrize("state", State)

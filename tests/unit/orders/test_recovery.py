@@ -118,7 +118,7 @@ async def test_what_never_left_is_denied(tmp_path: Path, clock: ManualClock) -> 
     bot = TradingBot(clock)
     async with open_desk(tmp_path, bot, clock) as desk:
         wanted = order()
-        record = desk.orders._new_record(admission(), wanted)
+        record = desk.orders._intake.record(admission(), wanted)
         event = audit_event(record, Origin("http", "c"))
         await desk.ledger.receive(record, event)
         await desk.reconciler.recover()

@@ -171,20 +171,20 @@ async def test_one_that_was_placed_behind_the_bots_word_is_counted(desk: Desk) -
     """What the bot said before another order was placed knows nothing of its money or slot."""
     before = await desk.ledger.mark()
     await desk.orders.create(admission(), order(amount="1"))
-    fresh = desk.orders._new_record(admission("agent-b"), order(pair="ETH/USDT"))
+    fresh = desk.orders._intake.record(admission("agent-b"), order(pair="ETH/USDT"))
     old = await desk.ledger.standing(fresh, before)
-    assert (old.quote, old.entries) == (Decimal("100.1005005"), 1)
+    assert (old.reserved(), old.entries()) == (Decimal("100.1005005"), 1)
     now = await desk.ledger.standing(fresh, await desk.ledger.mark())
-    assert (now.quote, now.entries) == (Decimal(0), 0)
+    assert (now.reserved(), now.entries()) == (Decimal(0), 0)
 
 
 def beside(desk: Desk) -> Desk:
     """Return the desk of another gateway over the same store."""
     ours = desk.reconciler.submission
-    theirs = Submission(ours.ledger, ours.finder, ours.bot, ours.clock)
+    theirs = Submission(ours.ledger, ours.finder, ours.bot, ours.clock, ours.policies)
     orders = OrderService(
         desk.ledger, theirs, desk.reconciler, desk.follower, desk.orders._work,
-        bot_name=BOT, mode="dry-run",
+        bot_name=BOT, mode="dry-run", seals=desk.orders._intake.seals,
     )  # fmt: skip
     return replace(desk, orders=orders)
 

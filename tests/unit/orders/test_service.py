@@ -95,7 +95,7 @@ async def test_sixty_four_twins_trade_once(desk: Desk) -> None:
 async def test_a_twin_at_another_gateway_waits_for_the_row(desk: Desk) -> None:
     """On a shared store the first call may be elsewhere: its row is watched, not repeated."""
     wanted = order()
-    elsewhere = desk.orders._new_record(admission(), wanted)
+    elsewhere = desk.orders._intake.record(admission(), wanted)
     event = audit_event(elsewhere, ORIGIN)
     await desk.ledger.receive(elsewhere, event)
     told = answers.refusal(elsewhere)

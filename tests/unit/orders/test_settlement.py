@@ -116,7 +116,7 @@ async def test_an_entry_that_the_bot_shows_gets_the_bots_numbers(desk: Desk) -> 
 
 async def test_an_entry_that_rests_is_followed_behind_the_decision(desk: Desk) -> None:
     """Settled says that it was placed; what becomes of it is seen as of any other."""
-    waits = await executed_late(desk, order_type="limit", price="90")
+    waits = await executed_late(desk, order_type="limit", price="96")
     done = await settled(desk, waits, "placed")
     assert (done.state, done.filled_amount) == (State.PLACED, Decimal(0))
     desk.bot.fill(1)

@@ -162,7 +162,8 @@ async def test_every_kind_of_call_is_counted_when_it_is_answered(
         before = counted(operation, "ok")
         await act(agent)
         assert counted(operation, "ok") == before + 1
-        assert agent.gateway.trail.oldest(10) == ()
+        noted = [one.event for one in agent.gateway.trail.oldest(10)]
+    assert [event for event in noted if event != "store.upgraded"] == []
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ REFUSED: list[Case] = [
     *each("create_order", "admission", an_order(), {"scopes": ["orders:live"]}),
     *each("create_order", "stakeamount", an_order(), 5),
     *each("create_order", "amout", an_order(), "1"),
+    *each("create_order", "preview_id", an_order(), "", 7, True, [], {}, "x" * 513, HUGE),
+    *each("dry_run_order", "preview_id", an_order(), "x"),
 ]  # fmt: skip
 
 
@@ -212,3 +214,61 @@ async def test_an_agent_speaks_for_itself_alone(tmp_path: Path) -> None:
         assert told["agent"] == "agent-a"
         refusal = await agent.refusal("create_order", **an_order(agent="agent-b"))
         assert refusal["code"] == "agent_not_allowed"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_dry_runs_preview_id_is_taken_with_its_order(mode: Era, tmp_path: Path) -> None:
+    """As it was told: the same order, held to what was seen; and once."""
+    async with connected(tmp_path, mode=mode) as agent:
+        order = an_order()
+        preview = (await agent.told("dry_run_order", **order))["preview_id"]
+        placed = await agent.told("create_order", **order, preview_id=preview)
+        assert (placed["outcome"], placed["mode"]) == ("placed", "dry-run")
+        assert await agent.told("create_order", **order, preview_id=preview) == placed
+        other = an_order(pair="ETH/USDT", preview_id=preview)
+        refusal = await agent.refusal("create_order", **other)
+        assert (refusal["code"], refusal["retryable"]) == ("preview_mismatch", False)
+        again = await agent.refusal("create_order", **an_order(), preview_id=preview)
+        assert again["code"] == "preview_used"
+        assert agent.bot.asked("forceenter") == 1
+
+
+async def test_a_refused_preview_is_noted_for_the_operator(tmp_path: Path) -> None:
+    """It leaves no order behind that would tell of it."""
+    async with connected(tmp_path) as agent:
+        await agent.refusal("create_order", **an_order(), preview_id="made-up")
+        log = await agent.gateway.audit_log()
+        noted = [row.event for row in await log.tail(10)] + list(agent.gateway.trail.oldest(10))
+    assert ("call.refused", "preview_invalid") in {(one.event, one.code) for one in noted}
+
+
+async def test_the_account_tells_limits_as_the_dry_run_does(tmp_path: Path) -> None:
+    """One vocabulary: the rule's code, its limit, what is left; here before the order."""
+    async with connected(tmp_path) as agent:
+        rules = {one["rule"]: one for one in (await agent.told("get_account"))["limits"]["rules"]}
+        checks = (await agent.told("dry_run_order", **an_order()))["checks"]
+        compared = [one for one in checks if one["rule"] in rules]
+        assert len(compared) > 4
+        assert all(one["limit"] == rules[one["rule"]]["limit"] for one in compared)
+
+
+async def test_a_live_gateway_shows_its_order_tools_to_whom_it_would_serve(tmp_path: Path) -> None:
+    """The list is what the caller's scopes allow, on this gateway."""
+    scopes = ("orders:create", "orders:preview")
+    for given, sees in ((scopes, False), ((*scopes, "orders:live"), True)):
+        async with connected(tmp_path, scopes=given, money="live") as agent:
+            tools = {tool.name for tool in (await agent.client.list_tools()).tools}
+            assert ("create_order" in tools, "cancel_order" in tools) == (sees, sees)
+            assert "dry_run_order" in tools
+
+
+async def test_a_live_order_wants_its_own_scope_and_says_that_it_is_live(tmp_path: Path) -> None:
+    """Configuration, scope and bot agree, or nothing is sent."""
+    scopes = ("orders:create", "orders:preview")
+    async with connected(tmp_path, scopes=scopes, money="live") as agent:
+        refusal = await agent.refusal("create_order", **an_order())
+        assert (refusal["code"], refusal["scope"]) == ("scope_missing", "orders:live")
+    async with connected(tmp_path, scopes=(*scopes, "orders:live"), money="live") as agent:
+        assert (await agent.refusal("create_order", **an_order()))["code"] == "mode_mismatch"
+        agent.bot.dry_run = False
+        assert (await agent.told("create_order", **an_order()))["mode"] == "live"

@@ -14,6 +14,7 @@ from mcp_gateway.errors import (
     OrderDenied,
     OrderNotResting,
     OutcomeUnknown,
+    PreviewRefused,
     QuotaExceeded,
     StoreUnavailable,
 )
@@ -136,6 +137,44 @@ async def test_a_signed_order_is_placed_and_its_repetition_replayed(face: Face) 
     shapes.Order.model_validate_json(first.content, strict=True)
 
 
+async def test_an_order_brings_its_preview_along(face: Face) -> None:
+    """An optional text of at most 512 characters; the dry run itself takes none."""
+    async with face.client(auth=face.auth(signed=True)) as client:
+        shown = await client.post("/api/v1/orders", json={**ORDER, "preview_id": "seen"})
+        await client.post("/api/v1/orders", json=ORDER)
+        for wrong in ("", 7, "x" * 513, ["x"]):
+            refused = await client.post("/api/v1/orders", json={**ORDER, "preview_id": wrong})
+            assert (refused.status_code, code_of(refused)) == (422, "request_invalid")
+            assert refused.json()["field"] == "preview_id"
+        dry = await client.post("/api/v1/orders/dry-run", json={**ORDER, "preview_id": "seen"})
+    assert shown.status_code == 200
+    assert (dry.status_code, dry.json()["field"]) == (422, "preview_id")
+    assert face.gateway.order_service.previews == ["seen", None]
+
+
+async def test_a_preview_that_does_not_fit_is_a_problem_of_its_own(face: Face) -> None:
+    """422 with the code, and a row in the audit log: no order tells of it."""
+    face.gateway.order_service.trouble = PreviewRefused("No.", code="preview_expired")
+    async with face.client(auth=face.auth(signed=True)) as client:
+        response = await client.post("/api/v1/orders", json={**ORDER, "preview_id": "old"})
+    assert (response.status_code, code_of(response)) == (422, "preview_expired")
+    assert [row.code for row in face.noted()] == ["preview_expired"]
+
+
+async def test_over_rest_real_money_wants_its_own_scope(tmp_path: Path) -> None:
+    """403, and the challenge names what is missing (RFC 6750)."""
+    face = Face(settings_for(tmp_path, mode="live"))
+    async with face.client(auth=face.auth(signed=True)) as client:
+        for method, path in (
+            ("POST", "/api/v1/orders"),
+            ("DELETE", f"/api/v1/orders/{ORDER['request_id']}"),
+        ):
+            response = await client.request(method, path, json=ORDER if method == "POST" else None)
+            assert (response.status_code, code_of(response)) == (403, "scope_missing")
+            assert 'scope="orders:live"' in response.headers["www-authenticate"]
+    assert face.gateway.order_service.seen == []
+
+
 async def test_an_unsigned_order_is_refused(face: Face) -> None:
     """A stolen token alone cannot trade."""
     async with face.client() as client:
@@ -211,6 +250,19 @@ async def test_an_unsigned_or_replayed_cancel_is_refused(face: Face) -> None:
         (403, "signature_replayed"), (403, "signature_missing"), (403, "signature_invalid"),
     ]  # fmt: skip
     assert len(face.gateway.order_service.cancels) == 1
+
+
+@pytest.mark.parametrize("word", ["approve", "decline"])
+async def test_the_predecessor_s_signature_decides_nothing(tmp_path: Path, word: str) -> None:
+    """It covers the body and not the order that the path names: it would fit every other."""
+    face = Face(settings_for(tmp_path, legacy_signature=True))
+    body = b'{"reason":"fine"}'
+    signature = hmac.new(HMAC_SECRET.encode(), body, hashlib.sha256).hexdigest()
+    headers = {"content-type": "application/json", "x-signature": signature}
+    path = f"/api/v1/approvals/{'0' * 32}/{word}"
+    async with face.client(auth=face.auth("orders:approve")) as client:
+        response = await client.post(path, content=body, headers=headers)
+    assert (response.status_code, code_of(response)) == (403, "signature_missing")
 
 
 async def test_the_predecessor_s_signature_cancels_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ READ = Route("GET", "/orders/{request_id}", "One", None)
 CANCEL = Route("DELETE", "/orders/{request_id}", "Another", None)
 DRY_RUN = Route("POST", "/orders/dry-run", "Fixed", None)
 TABLE = table([MCP, READ, CANCEL, DRY_RUN])
+APPROVE = Route("POST", "/approvals/{order_id}/approve", "Yes", None, guard="token")
+DECLINE = Route("POST", "/approvals/{order_id}/decline", "No", None, guard="token")
+DECISIONS = table([APPROVE, DECLINE])
 
 
 def test_two_methods_at_one_path_are_two_routes() -> None:
@@ -39,6 +42,24 @@ def test_what_fits_nothing_is_nothing(path: str) -> None:
     assert find(TABLE, path) == ({}, {})
 
 
+def test_a_template_goes_on_behind_its_name() -> None:
+    """Each word behind it is another route."""
+    assert find(DECISIONS, "/approvals/abc/approve") == ({"POST": APPROVE}, {"order_id": "abc"})
+    assert find(DECISIONS, "/approvals/abc/decline") == ({"POST": DECLINE}, {"order_id": "abc"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/approvals/abc", "/approvals/abc/", "/approvals/abc/approve/", "/approvals//approve",
+        "/approvals/approve", "/approvals/a/b/approve", "/approvals/abc/approved",
+    ],
+)  # fmt: skip
+def test_what_lacks_a_part_of_the_template_is_nothing(path: str) -> None:
+    """One segment for the name, and every letter of what stands around it."""
+    assert find(DECISIONS, path) == ({}, {})
+
+
 def test_a_template_s_own_text_is_a_value_like_any_other() -> None:
     """Braces in a request are bytes of a caller, not the template's name."""
     assert find(TABLE, "/orders/{request_id}")[1] == {"request_id": "{request_id}"}
@@ -57,5 +78,6 @@ def test_the_predecessor_s_signature_counts_over_a_body_alone() -> None:
     order = Route("POST", "/x", "Guarded", None, guard="token", body=OrderRequest)
     open_to_all = Route("POST", "/x", "Open", None, body=OrderRequest)
     end = Route("DELETE", "/x", "Guarded", None, guard="token")
-    told = [one.plainly_signable for one in (order, open_to_all, end, MCP, READ)]
-    assert told == [True, False, False, False, False]
+    named = Route("POST", "/x/{order_id}/y", "Named", None, guard="token", body=OrderRequest)
+    told = [one.plainly_signable for one in (order, open_to_all, end, MCP, READ, named)]
+    assert told == [True, False, False, False, False, False]

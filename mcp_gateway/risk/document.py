@@ -1,36 +1,38 @@
-"""The policy file: what the operator tells the gateway that nobody else can.
+"""The policy file: read whole or refused whole, every fault with its line.
 
-    [markets."BTC/USDT"]
+    [defaults]                    # of every agent; a key that is not there: as it is built in
+    order_notional = "500"        # quote
+
+    [agents."signal-agent"]       # overrides of [defaults], key by key
+    pairs = ["BTC/USDT", "*/EUR"]
+
+    [total]                       # all agents together
+    daily_loss = "200"
+
+    [markets."BTC/USDT"]          # what the bot's API does not tell
     lot_step = "0.00001"          # base
-    minimum_stake = "5"           # quote: the exchange's own minimum, without any reserve
 
-    [markets."*/USDT"]            # every pair of this quote; the exact pair wins, field by field
-    minimum_stake = "10"
-
-The bot's API tells neither of them before a first trade, and a stake below the minimum is
-raised in silence.
+What each key means stands in ``risk.policy``, what may stand in it in ``risk.sections``.
 """
 
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from mcp_gateway.domain.market import NOTHING_KNOWN, MarketRules, base_and_quote, is_pair
-from mcp_gateway.domain.orders import PositiveDecimal
 from mcp_gateway.errors import ConfigurationError
+from mcp_gateway.risk.policy import BUILT_IN, Policy
+from mcp_gateway.risk.sections import Document
 from mcp_gateway.settings import Settings, environment_name
 
-_PATTERN: Final = re.compile(r"\*/[A-Z0-9]{1,20}", re.ASCII)
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # a TOML key that needs no quotes
 _EXTRA: Final = "extra_forbidden"
+_KEY: Final = "[key]"  # pydantic's mark of a fault in a name and not in what it names
 LARGEST_BYTES: Final = 1_000_000  # ten thousand pairs
 MOST_FAULTS: Final = 50  # told at once
 # Parsed again in search of the faults' lines, in characters: less than a second.
@@ -39,62 +41,18 @@ MOST_SEARCHED: Final = 1_000_000
 Keys = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The operator's rules; ``markets`` by pair, or by ``*/QUOTE`` for all of a quote."""
-
-    markets: Mapping[str, MarketRules] = field(default_factory=lambda: MappingProxyType({}))
-
-    def market(self, pair: str) -> MarketRules:
-        """Return what is known of a pair: the exact pair first, then ``*/QUOTE``."""
-        _, quote = base_and_quote(pair)
-        wider = self.markets.get(f"*/{quote}", NOTHING_KNOWN)
-        return self.markets.get(pair, NOTHING_KNOWN).filled_from(wider)
-
-
-def _market_name(name: str) -> str:
-    if not is_pair(name) and not _PATTERN.fullmatch(name):
-        raise ValueError("a pair such as BTC/USDT, or */USDT")
-    return name
-
-
-class _Strict(BaseModel):
-    """A misspelt key would leave a rule out in silence, so there is none but the known ones."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class _Market(_Strict):
-    lot_step: PositiveDecimal | None = None
-    minimum_stake: PositiveDecimal | None = None
-    minimum_amount: PositiveDecimal | None = None
-
-    def rules(self) -> MarketRules:
-        return MarketRules(self.lot_step, self.minimum_stake, self.minimum_amount)
-
-
-class _Document(_Strict):
-    """The whole file, one field for each of its sections."""
-
-    markets: dict[Annotated[str, AfterValidator(_market_name)], _Market] = {}
-
-    def policy(self) -> Policy:
-        markets = {name: market.rules() for name, market in self.markets.items()}
-        return Policy(markets=MappingProxyType(markets))
-
-
 def load_policy(path: Path | None) -> Policy:
-    """Read the policy file; without one, nothing is told.
+    """Read the policy file; without one, the built-in policy holds.
 
     Raises:
         ConfigurationError: every fault of the file, but for those beyond the first fifty, one
             line each, with the line's number where it can be found in good time.
     """
     if path is None:
-        return Policy()
+        return BUILT_IN
     text, document = _read(path)
     try:
-        return _Document.model_validate(document).policy()
+        return Document.model_validate(document).policy()
     except ValidationError as error:
         raise _refused(_faults(error, text)) from None
 
@@ -146,12 +104,14 @@ def _faults(error: ValidationError, text: str) -> list[str]:
     lines = _lines(text)
     found = []
     for item in error.errors(include_url=False):
-        keys = tuple(str(part) for part in item["loc"] if part != "[key]")
-        known = item["type"] != _EXTRA
-        says = item["msg"].removeprefix("Value error, ") if known else "there is no such key"
+        keys = tuple(part for part in item["loc"] if isinstance(part, str) and part != _KEY)
+        says = item["msg"].removeprefix("Value error, ")
+        if item["type"] == _EXTRA:
+            says = "there is no such key"
+        item_of_a_list = [f"item {part + 1}" for part in item["loc"] if isinstance(part, int)]
         line = lines.get(keys)
         place = _written(keys) if line is None else f"line {line}: {_written(keys)}"
-        found.append((line is None, line or 0, f"{place}: {says}"))
+        found.append((line is None, line or 0, ": ".join([place, *item_of_a_list, says])))
     told = [fault for *_, fault in sorted(found, key=lambda one: one[:2])]
     rest = len(told) - MOST_FAULTS
     return told if rest <= 0 else [*told[:MOST_FAULTS], f"and {rest} more faults"]
@@ -165,15 +125,16 @@ def _lines(text: str) -> dict[Keys, int]:
     """Return the line of every key, as far as it can be told.
 
     The parser tells no positions of values. So it is given each table once more, line by
-    line: a key stands where it is first seen. A long table is parsed very often so: beyond
-    MOST_SEARCHED nothing more is looked for.
+    line: a key stands where the text begins with which it is first seen. A long table is
+    parsed very often so: beyond MOST_SEARCHED nothing more is looked for.
     """
     found: dict[Keys, int] = {}
     table: list[str] = []
-    searched = 0
+    searched, begun = 0, 1
     for number, line in enumerate(text.split("\n"), 1):
         if line.lstrip().startswith("["):
             table.clear()
+            begun = number
         table.append(line)
         part = "\n".join(table)
         searched += len(part)
@@ -181,7 +142,8 @@ def _lines(text: str) -> dict[Keys, int]:
             break
         with suppress(ValueError, ArithmeticError, RecursionError):  # amid something longer
             for keys in _keys(_parsed(part)):
-                found.setdefault(keys, number)
+                found.setdefault(keys, begun)
+            begun = number + 1
     return found
 
 

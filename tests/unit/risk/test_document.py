@@ -8,15 +8,15 @@ import pytest
 
 from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.errors import ConfigurationError
-from mcp_gateway.orders import policy
-from mcp_gateway.orders.policy import (
+from mcp_gateway.risk import document as policy
+from mcp_gateway.risk.document import (
     LARGEST_BYTES,
     MOST_FAULTS,
     MOST_SEARCHED,
-    Policy,
     load_policy,
     policy_faults,
 )
+from mcp_gateway.risk.policy import Policy
 from mcp_gateway.sandbox.market import LISTINGS
 from mcp_gateway.sandbox.policy import write_policy
 from mcp_gateway.settings import Settings
@@ -61,8 +61,8 @@ def test_without_a_file_nothing_is_known() -> None:
 
 
 def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
-    """Everything in it is optional."""
-    assert loaded(tmp_path, "# later\n") == Policy()
+    """Everything in it is optional; but a person wrote it, and says that it may be."""
+    assert loaded(tmp_path, "# later\n") == Policy(written=True)
 
 
 @pytest.mark.parametrize("number", ['"0.1"', "0.1", "1e-1", '"1e-1"', "0.100"])

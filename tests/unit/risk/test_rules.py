@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 
 from mcp_gateway.domain.market import MarketRules
+from mcp_gateway.domain.orders import State
 from mcp_gateway.domain.positions import Balance, BotState, Trade
-from mcp_gateway.orders.risk import (
-    NOTHING_STANDS,
-    Facts,
-    Price,
-    Standing,
-    judge,
-    largest_notional,
-)
+from mcp_gateway.risk.case import largest_order
+from mcp_gateway.risk.facts import NOTHING_STANDS, Facts, Halt, Holding, Price, Standing
+from mcp_gateway.risk.policy import BUILT_IN
+from tests.support.clock import START
 from tests.support.desk import order
+from tests.support.judged import judged
 
 pytestmark = pytest.mark.unit
 
@@ -38,7 +36,12 @@ FACTS = Facts(
 
 
 def failed(facts: Facts, standing: Standing = NOTHING_STANDS, **changes: Any) -> list[str]:
-    return [check.rule for check in judge(order(**changes), facts, standing).failed]
+    return [check.rule for check in judged(order(**changes), facts, standing).failed]
+
+
+def reserved(quote: str) -> Holding:
+    """Return what another agent's entry in the same pair has set aside."""
+    return Holding(State.SENT, "BTC/USDT", "agent-b", "tests", Decimal(quote))
 
 
 def bot(**changes: Any) -> Facts:
@@ -60,6 +63,10 @@ def test_an_ordinary_entry_passes() -> None:
         (bot(entries_enabled=False), "entries_disabled"),
         (bot(max_open_positions=0), "no_free_slot"),
         (replace(FACTS, pairs=("ETH/USDT",)), "pair_not_whitelisted"),
+        (replace(FACTS, blacklisted=("ETH/.*", "BTC/USDT")), "pair_blacklisted"),
+        (replace(FACTS, blacklisted=("BTC/.*",)), "pair_blacklisted"),
+        (replace(FACTS, locked=("BTC/USDT",)), "pair_locked"),
+        (replace(FACTS, locked=("*",)), "pair_locked"),
         (replace(FACTS, price=Price(Decimal(100), 601.0, 300)), "price_unavailable"),
         (replace(FACTS, open_trades=(HELD,) * 3), "no_free_slot"),
         (replace(FACTS, pair_is_held=True), "position_exists"),
@@ -76,14 +83,18 @@ def test_a_rule_that_can_not_be_evaluated_denies() -> None:
     assert set(failed(replace(FACTS, price=None))) == {
         "price_unavailable", "market_unknown", "notional_too_large", "balance_too_small",
     }  # fmt: skip
-    assert failed(replace(FACTS, balance=None)) == ["balance_too_small"]
+    # Nobody knows what a share of an unknown wallet is.
+    assert failed(replace(FACTS, balance=None)) == ["notional_too_large", "balance_too_small"]
+    assert failed(replace(FACTS, blacklisted=None)) == ["pair_blacklisted"]
+    assert failed(replace(FACTS, locked=None)) == ["pair_locked"]
 
 
 @pytest.mark.parametrize(("price", "rules"), [("100", []), ("100.000001", ["notional_too_large"])])
 def test_the_largest_notional_is_a_limit(price: str, rules: list[str]) -> None:
-    """1,000 quote for one order, to the last digit: of the stake, which is all that is spent."""
-    coarse = replace(FACTS, market=MarketRules(Decimal(4), Decimal(5)))  # 8 is sent as 10
-    assert failed(coarse, amount="8", order_type="limit", price=price) == rules
+    """1,000 quote for one order, to the last digit: of stake and fee, which is all that is spent."""
+    coarse = replace(FACTS, market=MarketRules(Decimal(4), Decimal(5)))  # 4 is sent as 6
+    charged = replace(coarse, fee_rate=Decimal(2) / 3)
+    assert failed(charged, amount="4", order_type="limit", price=price) == rules
 
 
 def test_the_notional_of_a_limit_order_is_taken_at_its_own_price() -> None:
@@ -104,9 +115,13 @@ def test_the_fee_counts_against_the_balance() -> None:
 
 def test_a_small_wallet_has_a_smaller_largest_notional() -> None:
     """A fifth of the wallet binds where the quote is worth more than a dollar."""
+    limits = BUILT_IN.defaults
     coin = Balance("BTC", Decimal(1), Decimal(1), True)
-    assert largest_notional(coin) == Decimal("0.2")
-    assert largest_notional(None) == Decimal(1000)
+    assert largest_order(limits, coin) == Decimal("0.2")
+    assert largest_order(limits, replace(coin, total=Decimal(10**6))) == Decimal(1000)
+    assert largest_order(limits, None) == Decimal(0)
+    assert largest_order(replace(limits, wallet_share=None), None) == Decimal(1000)
+    assert largest_order(replace(limits, wallet_share=None, order_notional=None), coin) is None
 
 
 def test_exits_are_never_trapped_by_rules_for_entries() -> None:
@@ -114,9 +129,10 @@ def test_exits_are_never_trapped_by_rules_for_entries() -> None:
     worst = replace(
         bot(state="paused", entries_enabled=False, max_open_positions=0),
         pairs=(), price=None, balance=None, open_trades=(HELD,) * 9, pair_is_held=True, held=HELD,
-        market=MarketRules(),
+        market=MarketRules(), blacklisted=None, locked=("*",), closed_today=None,
     )  # fmt: skip
-    full = Standing(quote=Decimal(10**9), entries=99, pair_reserved=True, under_review=True)
+    halt = Halt("all", "", "operator", START)
+    full = Standing((reserved("1e9"),) * 99, halts=(halt,), under_review=True)
     assert failed(worst, full, side="sell", amount="2") == []
 
 

@@ -12,17 +12,11 @@ from mcp_gateway.domain.market import LARGEST_RESERVE, MarketRules
 from mcp_gateway.domain.orders import Check, OrderRecord, State, canonical
 from mcp_gateway.domain.positions import Balance, BotState
 from mcp_gateway.freqtrade.orders import quote_for
-from mcp_gateway.orders.risk import (
-    NOTHING_STANDS,
-    PRICE_MARGIN,
-    Facts,
-    Holding,
-    Price,
-    Standing,
-    judge,
-)
+from mcp_gateway.risk.checks.size import PRICE_MARGIN
+from mcp_gateway.risk.facts import NOTHING_STANDS, Facts, Holding, Price, Standing
 from tests.support.clock import START
 from tests.support.desk import order
+from tests.support.judged import judged
 
 pytestmark = pytest.mark.unit
 
@@ -46,7 +40,12 @@ def rules(
 ) -> dict[str, Check]:
     """Return the checks that fail, by rule."""
     wanted = order(amount=amount, price=price, order_type="limit" if price else "market")
-    return {check.rule: check for check in judge(wanted, facts, standing).failed}
+    return {check.rule: check for check in judged(wanted, facts, standing).failed}
+
+
+def reserved(quote: str, pair: str = "ETH/USDT") -> Holding:
+    """Return what another agent's entry has set aside."""
+    return Holding(State.SENT, pair, "agent-b", "i", Decimal(quote))
 
 
 def unmet(price: str | None, amount: str, market: MarketRules) -> set[str]:
@@ -97,8 +96,8 @@ def test_a_stake_that_the_bot_took_before_stands_for_an_unknown_minimum() -> Non
 def test_an_entry_below_a_step_is_denied() -> None:
     """Of less than one step the bot buys nothing."""
     market = MarketRules(Decimal(1), Decimal(1), Decimal("0.01"))
-    assert unmet("200", "0.99", market) == {"amount_below_step"}
-    assert unmet("200", "1", market) == set()
+    assert unmet("100", "0.99", market) == {"amount_below_step"}
+    assert unmet("100", "1", market) == set()
 
 
 @unhurried
@@ -129,24 +128,24 @@ def test_no_entry_passes_that_the_bot_might_raise(
 def test_what_is_weighed_is_what_is_sent(price: str | None, at: Decimal) -> None:
     """Whole steps and a half, at the order's price; with its fee that is all it may cost."""
     wanted = order(amount="1.009", price=price, order_type="limit" if price else "market")
-    told = judge(wanted, replace(FACTS, fee_rate=Decimal("0.002")), NOTHING_STANDS)
+    told = judged(wanted, replace(FACTS, fee_rate=Decimal("0.002")))
     assert told.stake == Decimal("1.005") * at
     assert told.reserved == told.stake * Decimal("1.002")
 
 
 def test_an_exit_or_an_order_without_a_price_has_no_stake() -> None:
     """Nothing is spent by a sale; and of what has no price nobody knows."""
-    unpriced = judge(order(), replace(FACTS, price=None), NOTHING_STANDS)
-    sale = judge(order(side="sell"), FACTS, NOTHING_STANDS)
+    unpriced = judged(order(), replace(FACTS, price=None))
+    sale = judged(order(side="sell"), FACTS)
     assert [(told.stake, told.reserved) for told in (unpriced, sale)] == [(None, None)] * 2
 
 
 @pytest.mark.parametrize(
     ("standing", "rule"),
     [
-        (Standing(quote=Decimal(950)), "balance_too_small"),
-        (Standing(entries=3), "no_free_slot"),
-        (Standing(pair_reserved=True), "position_exists"),
+        (Standing((reserved("950"),)), "balance_too_small"),
+        (Standing((reserved("1"),) * 3), "no_free_slot"),
+        (Standing((reserved("1", "BTC/USDT"),)), "position_exists"),
         (Standing(under_review=True), "order_under_review"),
     ],
     ids=["money", "slots", "pair", "review"],
@@ -159,7 +158,7 @@ def test_what_others_have_set_aside_denies(standing: Standing, rule: str) -> Non
 def test_a_bot_without_a_slot_limit_has_always_a_free_slot() -> None:
     """-1 is how Freqtrade says unlimited; here it is None."""
     unlimited = replace(FACTS, bot=replace(FACTS.bot, max_open_positions=None))
-    assert rules(unlimited, "0.5", "100", Standing(entries=99)) == {}
+    assert rules(unlimited, "0.5", "100", Standing((reserved("1"),) * 99)) == {}
 
 
 HELD = Holding(State.SENT, "BTC/USDT", "alice", "i", Decimal(100))
@@ -178,11 +177,19 @@ def record() -> OrderRecord:
 
 
 def test_the_standing_adds_up_what_others_hold(record: OrderRecord) -> None:
-    """Money and slots of every entry; the pair where it is the same."""
-    others = [HELD, HELD._replace(pair="ETH/USDT", reserved_quote=Decimal("0.5"))]
-    assert Standing.of(record, others) == Standing(Decimal("100.5"), 2, pair_reserved=True)
-    other = replace(record, pair="SOL/USDT")
-    assert Standing.of(other, others) == Standing(Decimal("100.5"), 2)
+    """Money and slots of every entry, of one pair's, of one agent's."""
+    others = [HELD, HELD._replace(pair="ETH/USDT", agent="bob", reserved_quote=Decimal("0.5"))]
+    standing = Standing.of(record, others)
+    assert (standing.reserved(), standing.entries()) == (Decimal("100.5"), 2)
+    assert (standing.reserved(pair="BTC/USDT"), standing.entries(pair="BTC/USDT")) == (
+        Decimal(100),
+        1,
+    )
+    assert (standing.reserved(agent="bob"), standing.entries(agent="bob")) == (Decimal("0.5"), 1)
+    assert (standing.reserved(pair="SOL/USDT"), standing.entries(pair="SOL/USDT")) == (
+        Decimal(0),
+        0,
+    )
     assert Standing.of(record, []) == NOTHING_STANDS
 
 
@@ -199,13 +206,19 @@ def test_the_standing_adds_up_what_others_hold(record: OrderRecord) -> None:
 def test_a_review_holds_only_its_agent_and_pair(
     record: OrderRecord, theirs: dict[str, Any], held: bool
 ) -> None:
-    """As `needs_review` an order keeps neither money nor a slot of anybody's (orders)."""
+    """As `needs_review` an order keeps neither money nor a slot of anybody's (orders).
+
+    But it may have been carried out: limits on what is held count it.
+    """
     waiting = HELD._replace(state=State.NEEDS_REVIEW, **theirs)
-    assert Standing.of(record, [waiting]) == Standing(under_review=held)
+    standing = Standing.of(record, [waiting])
+    assert standing == Standing(doubtful=(waiting,), under_review=held)
+    assert (standing.reserved(), standing.entries()) == (Decimal(0), 0)
+    assert standing.exposed(pair=waiting.pair, agent=waiting.agent) == Decimal(100)
 
 
 def test_the_largest_numbers_that_are_let_in_are_denied_and_no_more() -> None:
     """An amount and a price at their bounds multiply to more digits than decimals keep."""
     asked = order(amount="1e15", price="1e15", order_type="limit")
-    verdict = judge(asked, FACTS, NOTHING_STANDS)
+    verdict = judged(asked, FACTS)
     assert "notional_too_large" in [check.rule for check in verdict.failed]

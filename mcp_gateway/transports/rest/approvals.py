@@ -1,0 +1,63 @@
+"""What waits for a person, and that person's word, over REST: signed, and never the requester's."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from mcp_gateway.domain.orders import OrderRecord
+from mcp_gateway.domain.principals import Admission
+from mcp_gateway.gateway import Gateway
+from mcp_gateway.orders import answers
+from mcp_gateway.orders.person import Person
+from mcp_gateway.transports.invalid import invalid
+from mcp_gateway.transports.requests import Answer, Request
+from mcp_gateway.transports.rest.queries import NoQuery
+from mcp_gateway.transports.rest.shapes import Approval, Decline
+
+if TYPE_CHECKING:  # the SQL libraries behind it are imported when the store opens
+    from mcp_gateway.orders.approvals import Approvals
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+async def pending(
+    gateway: Gateway, _admission: Admission, _request: Request, _query: NoQuery
+) -> Answer:
+    """Answer GET /api/v1/approvals: what waits, oldest first, each with the text to be shown."""
+    waiting = await (await gateway.orders()).approvals.pending()
+    told = {"total_count": len(waiting), "approvals": [one.document() for one in waiting]}
+    return Answer(200, orjson.dumps(told))
+
+
+async def approve(
+    gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
+) -> Answer:
+    """Answer POST /api/v1/approvals/{order_id}/approve: the order as it stands behind the yes."""
+    body = _read(Approval, request)
+    orders = await gateway.orders()
+    order_id, person = request.variables["order_id"], Person.calling(admission)
+    settled = await orders.dispatch.approve(order_id, person, body.reason)
+    return await _told(orders.approvals, settled)
+
+
+async def decline(
+    gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
+) -> Answer:
+    """Answer POST /api/v1/approvals/{order_id}/decline: the order, denied."""
+    body = _read(Decline, request)
+    approvals = (await gateway.orders()).approvals
+    order_id, person = request.variables["order_id"], Person.calling(admission)
+    return await _told(approvals, await approvals.decline(order_id, person, body.reason))
+
+
+async def _told(approvals: "Approvals", record: OrderRecord) -> Answer:
+    history = await approvals.ledger.history(record.order_id)
+    return Answer(200, orjson.dumps(answers.present_state(record, history)))
+
+
+def _read(shape: type[Body], request: Request) -> Body:
+    try:
+        return shape.model_validate(request.document)
+    except ValidationError as error:
+        raise invalid(error) from None
