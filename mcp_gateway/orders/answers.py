@@ -57,7 +57,7 @@ _HINTS: Final[dict[str, str]] = {
     "bot_unavailable": _AGAIN,
     "bot_busy": _AGAIN,
     "interrupted": _AGAIN,
-    "trading_halted": "Nothing was sent. Only a person resumes trading, get_account tells when; "
+    "trading_halted": "Nothing was sent. Only a person resumes trading; get_account tells what is halted; "
     "sells and cancels still work.",
     "position_changed": "Nothing was sent. Read get_open_positions, then decide anew.",
     "market_unknown": "Nothing was sent. The operator has to add the pair to [markets] of the policy.",

@@ -62,7 +62,10 @@ def sending(record: OrderRecord, facts: Facts, verdict: Verdict, carrier: str) -
         raise AssertionError("an exit passed its checks with nothing held")
     noted = Noted(started, tuple(marks.exit_marks(facts.held)), facts.held.tag)
     trade_id = {"trade_id": facts.held.trade_id}
-    return [Move(Event.RESERVE), Move(Event.SEND, None, noted.detail() | trade_id, trade_id)]
+    return [
+        Move(Event.RESERVE, None, {"policy": verdict.policy}),
+        Move(Event.SEND, None, noted.detail() | trade_id, trade_id),
+    ]
 
 
 def held(verdict: Verdict, expires_at: datetime) -> Move:

@@ -123,7 +123,9 @@ async def _named(records: Records, args: Mapping[str, Any]) -> OrderRecord:
     uuid = _as_uuid(wanted)
     found = () if uuid is None else await records.ledger.by_uuid(uuid)
     if not found:
-        raise NotFound("There is no such order.", code="order_unknown", hint="See `mcp-gateway orders list`.")
+        raise NotFound(
+            "There is no such order.", code="order_unknown", hint="See `mcp-gateway orders list`."
+        )
     if len(found) > 1:
         raise _ambiguous(found)
     return found[0]

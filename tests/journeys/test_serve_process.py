@@ -252,7 +252,7 @@ def test_every_fault_of_the_configuration_is_told_at_once(tmp_path: Path) -> Non
         "LOG_LEVEL": "LOUD",
         "MCP_GATEWAY_HOST": "0.0.0.0",
         "MCP_GATEWAY_PORTT": "8000",
-        "MCP_GATEWAY_MODE": "live",
+        "MCP_GATEWAY_MODE": "real",
         "MCP_GATEWAY_POLICY": "missing.toml",
     }
     told = run("serve", folder=tmp_path, env=environment(tmp_path, **faulty))

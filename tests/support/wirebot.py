@@ -62,14 +62,10 @@ class WireBot:
         return httpx2.Response(200, json=told, headers={"date": date})
 
     def _told(self, endpoint: str, params: httpx2.QueryParams) -> Any:
+        if (listed := self._listed(endpoint)) is not None:
+            return listed
         if endpoint == "show_config":
             return body_of("show_config") | {"timeframe": self.timeframe}
-        if endpoint == "whitelist":
-            return {"whitelist": list(self.pairs)}
-        if endpoint == "blacklist":
-            return body_of("blacklist") | {"blacklist": list(self.blacklist)}
-        if endpoint == "locks":
-            return {"locks": self.locks, "lock_count": len(self.locks)}
         if endpoint == "status":
             return self.status
         newest = self.candles.get((params["pair"], params["timeframe"]))
@@ -79,6 +75,14 @@ class WireBot:
         count = min(self.count, int(params["limit"]))
         opens = range(newest - (count - 1) * step_s, newest + 1, step_s)
         return {"columns": COLUMNS, "data": [row(open_s) for open_s in opens]}
+
+    def _listed(self, endpoint: str) -> dict[str, Any] | None:
+        lists: dict[str, dict[str, Any]] = {
+            "whitelist": {"whitelist": list(self.pairs)},
+            "blacklist": body_of("blacklist") | {"blacklist": list(self.blacklist)},
+            "locks": {"locks": self.locks, "lock_count": len(self.locks)},
+        }
+        return lists.get(endpoint)
 
 
 def row(open_s: int) -> list[Any]:

@@ -32,11 +32,14 @@ def blacklisted(case: Case) -> Finding:
 
 
 def _matches(pattern: str, pair: str) -> bool:
-    """Tell whether an entry of the bot's blacklist means a pair; it may be a pattern."""
+    """Tell whether an entry of the bot's blacklist means a pair; it may be a pattern.
+
+    The bot reads patterns so, and trades nothing at all where one of them can't be read.
+    """
     try:
-        return pattern == pair or re.fullmatch(pattern, pair) is not None
+        return pattern == pair or re.fullmatch(pattern, pair, re.IGNORECASE) is not None
     except re.error:
-        return False
+        return True
 
 
 def locked(case: Case) -> Finding:

@@ -106,7 +106,11 @@ class PromptLibrary:
         """
         prompt = self._prompts.get(name)
         if prompt is None:
-            raise NotFound("There is no such prompt.", code="prompt_unknown", hint="Use a name of prompts/list.")
+            raise NotFound(
+                "There is no such prompt.",
+                code="prompt_unknown",
+                hint="Use a name of prompts/list.",
+            )
         known = {argument.name for argument in prompt.arguments}
         if set(arguments) - known:
             raise _invalid("arguments", f"only {', '.join(sorted(known)) or 'none'}")

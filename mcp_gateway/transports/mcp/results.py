@@ -65,7 +65,9 @@ def in_our_words(operation: str) -> Iterator[None]:
         yield
     except ResourceNotFoundError:
         raise NotFound(
-            "There is no such resource.", code="resource_unknown", hint="Use an address of resources/list; a pair's slash is written %2F."
+            "There is no such resource.",
+            code="resource_unknown",
+            hint="Use an address of resources/list; a pair's slash is written %2F.",
         ) from None
     except (ToolError, ResourceError) as error:
         raise as_gateway_error(error.__cause__, operation) from None

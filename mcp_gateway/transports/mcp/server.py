@@ -106,7 +106,11 @@ class GatedServer(MCPServer[Any]):
         try:
             async with self._admitted(name if name in TOOLS else "unknown_tool"):
                 if name not in TOOLS:
-                    raise NotFound("There is no such tool.", code="tool_unknown", hint="Use a name of tools/list.")
+                    raise NotFound(
+                        "There is no such tool.",
+                        code="tool_unknown",
+                        hint="Use a name of tools/list.",
+                    )
                 return await super().call_tool(name, arguments, context)
         except GatewayError as error:
             return results.refused(error)

@@ -82,7 +82,7 @@ def test_an_entry_sets_aside_what_it_may_spend_and_is_sent_with_its_stake() -> N
 def test_an_exit_notes_what_its_trade_was_before() -> None:
     """It has no mark of its own: what was there already is none of it (freqtrade)."""
     reserve, send = moves.sending(record("sell"), FACTS, PASSED, CARRIER)
-    assert reserve == Move(Event.RESERVE)
+    assert reserve == Move(Event.RESERVE, None, {"policy": "0123456789ab"})
     assert dict(send.changes) == {"trade_id": 7}
     assert dict(send.detail) == {
         "bot_started_at": STARTED.isoformat(), "sells_before": ["b7"], "trade_tag": "gw:entry",

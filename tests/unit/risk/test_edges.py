@@ -197,8 +197,8 @@ EDGES: Final[dict[str, Row]] = {
     ),
     "pair_not_whitelisted": Row((told(pairs=(ELSEWHERE, PAIR)),), (told(pairs=(ELSEWHERE,)), told(pairs=()))),
     "pair_blacklisted": Row(
-        (told(blacklisted=(ELSEWHERE, "BTC", "BTC/USDT(")),),
-        (told(blacklisted=(PAIR,)), told(blacklisted=("BTC/.*",))),
+        (told(blacklisted=(ELSEWHERE, "BTC")),),
+        (told(blacklisted=(PAIR,)), told(blacklisted=("btc/.*",)), told(blacklisted=("BTC/USDT(",))),
     ),
     "pair_locked": Row((told(locked=(ELSEWHERE,)),), (told(locked=(PAIR,)), told(locked=("*",)))),
     "order_under_review": Row((Situation(),), (Situation(standing=Standing(under_review=True)),)),
