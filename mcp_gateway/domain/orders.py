@@ -30,6 +30,7 @@ OrderType = Literal["market", "limit"]
 LARGEST_NUMBER = Decimal(10) ** 15
 # A float such as 0.1 + 0.2 prints seventeen decimals; no exchange has a finer step.
 MOST_DECIMALS = 18
+SMALLEST_NUMBER = Decimal(1).scaleb(-MOST_DECIMALS)
 # Plainer than what Decimal reads: no 1_000, no digits of other scripts, no Infinity. It lets
 # NaN and 1e999 through to the bounds, which refuse them in their own words.
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[nN][aA][nN]", re.ASCII)
@@ -51,6 +52,8 @@ def _normal(number: Decimal) -> Decimal:
 def _bounded(value: Decimal) -> Decimal:
     if not value.is_finite() or value <= 0 or value > LARGEST_NUMBER:
         raise ValueError(f"a number above 0 and at most {LARGEST_NUMBER:f}")
+    if value < SMALLEST_NUMBER:  # said first: to write out 1e-99999999 takes a hundred megabytes
+        raise ValueError(f"a number with at most {MOST_DECIMALS} decimals")
     exponent = _normal(value).as_tuple().exponent
     if isinstance(exponent, int) and -exponent > MOST_DECIMALS:
         raise ValueError(f"a number with at most {MOST_DECIMALS} decimals")

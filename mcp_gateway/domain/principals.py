@@ -61,6 +61,11 @@ class Principal:
     token_id: str | None = None
     expires_at: datetime | None = None
 
+    @property
+    def may_trade(self) -> bool:
+        """Whether it can place orders: then it is no person who watches those who do."""
+        return bool(self.scopes & {"orders:create", "orders:live"})
+
     def speaks_for(self, agent: str) -> bool:
         """Tell whether an order may name ``agent``: the subject itself or one of act_for."""
         return agent == self.subject or agent in self.act_for

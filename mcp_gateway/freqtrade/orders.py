@@ -82,7 +82,8 @@ def quote_for(amount: Decimal, price: Decimal, lot_step: Decimal | None) -> Deci
 
 
 def _must_be_positive(number: Decimal) -> None:
-    if not number.is_finite() or number <= 0:
+    # As it is sent: what a float rounds to 0 the bot would read as "all of it".
+    if not number.is_finite() or float(number) <= 0:
         raise ValueError("an order's number is finite and above 0")
 
 

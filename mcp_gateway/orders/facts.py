@@ -13,7 +13,7 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import LONGEST_STEP_S, TIMEFRAMES, MarketRules
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.positions import BotHealth, BotState, Mode, Trade
-from mcp_gateway.errors import BotUnavailable, GatewayError
+from mcp_gateway.errors import BotError, BotUnavailable, GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.market.flights import Flights
 from mcp_gateway.market.service import Market
@@ -26,7 +26,8 @@ from mcp_gateway.risk.keeper import PolicyKeeper
 REMEMBERED_TRADES: Final = 20
 CLOSED_TRADES_KEPT_S: Final = 60.0  # a market's step and an account's fee seldom change
 LISTS_KEPT_S: Final = 2.0  # of pairs: what the bot trades, never trades, does not enter now
-RESULTS_KEPT_S: Final = 5.0
+RESULTS_KEPT_S: Final = 5.0  # for those who only watch
+LONGEST_FOR_AN_ESTIMATE_S: Final = 1.0
 MOST_OF_A_DAY: Final = 500  # trades: more than one answer of the bot's holds
 HEALTH_KEPT_S: Final = 30.0  # wanted for its start, which tells one run of the bot from another
 PRICES_KEPT_S: Final = 2.0  # a closed candle does not change; the next one may have come
@@ -119,14 +120,18 @@ class FactFinder:
             market=market,
             taken_stake=await self._taken_stake(asked.pair, market, price),
         )
-        return await self._with_results(facts, asked.agent)
+        facts = await self._with_results(facts, asked.agent)
+        # The last look before it is judged: a bot that turned live meanwhile spends real money.
+        return replace(facts, bot=await self.bot.bot_state())
 
     async def _with_results(self, facts: Facts, agent: str) -> Facts:
         """Add what was won and lost since midnight, where a limit asks for it."""
         policy = self.policies.current
         if policy.limits(agent).daily_loss is None and policy.totals.daily_loss is None:
             return facts
-        return await self._todays(facts)
+        # Asked anew, and behind what is open: a trade that is closed in between is seen twice,
+        # and none is missed.
+        return await self._todays(facts, await self._last_results())
 
     async def results(self) -> Facts:
         """Gather what is open, and what every agent won and lost since midnight; raises as ``facts``."""
@@ -134,11 +139,11 @@ class FactFinder:
         trades = await self.bot.open_trades()
         owners = await self._owners(trades)
         bare = Facts(self.declared_mode, state, trades, pair_is_held=False, bot_started_at=None)
-        return await self._todays(replace(bare, owners=owners))
-
-    async def _todays(self, facts: Facts) -> Facts:
-        since = midnight(self.clock.now())
         closed = (await self._results.ask(None, self._last_results)).value
+        return await self._todays(replace(bare, owners=owners), closed)
+
+    async def _todays(self, facts: Facts, closed: tuple[Trade, ...]) -> Facts:
+        since = midnight(self.clock.now())
         today = tuple(
             trade for trade in closed if trade.closed_at is None or trade.closed_at >= since
         )
@@ -159,7 +164,9 @@ class FactFinder:
     async def _for_exit(self, asked: OrderRecord) -> Facts:
         facts = await self._common(asked.pair)
         held = await self._closable(asked, facts.open_trades)
-        price = facts.price or await self._last_price(asked.pair, facts.bot)
+        price = facts.price
+        with anyio.move_on_after(LONGEST_FOR_AN_ESTIMATE_S):  # no rule of a sell asks for it
+            price = price or await self._last_price(asked.pair, facts.bot)
         return replace(facts, held=held, price=price)
 
     async def _closable(self, asked: OrderRecord, trades: tuple[Trade, ...]) -> Trade | None:
@@ -182,7 +189,7 @@ class FactFinder:
         """Ask what every order needs: the bot's state, its open trades, when it was started."""
         state = await self.bot.bot_state()
         trades = await self.bot.open_trades()
-        health = (await self._healths.ask(None, self.bot.health)).value
+        started_at = await self._started_at()
         here = tuple(trade for trade in trades if trade.pair == pair)
         fees = (trade.fee_rate for trade in trades)
         steps = (trade.lot_step for trade in here)
@@ -197,8 +204,15 @@ class FactFinder:
             fee_rate=next((fee for fee in fees if fee is not None), None),
             # What the bot took from its exchange stands above what a person wrote.
             market=_told_by(steps).filled_from(self.policies.current.market(pair)),
-            bot_started_at=health.started_at,
+            bot_started_at=started_at,
         )
+
+    async def _started_at(self) -> datetime | None:
+        """Return when the bot was started; unknown, a lost order only takes longer to be found."""
+        try:
+            return (await self._healths.ask(None, self.bot.health)).value.started_at
+        except BotError:
+            return None
 
     async def _recent_trades(self) -> tuple[Trade, ...]:
         return await self.bot.recent_trades(REMEMBERED_TRADES)

@@ -6,13 +6,21 @@ nothing twice. What somebody else opened is named and left alone.
 """
 
 from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
 from uuid import UUID, uuid4, uuid5
 
 import anyio
 
 from mcp_gateway.clock import Clock
-from mcp_gateway.domain.orders import OrderRecord, OrderRequest, State, canonical, fingerprint
+from mcp_gateway.domain.orders import (
+    SMALLEST_NUMBER,
+    OrderRecord,
+    OrderRequest,
+    State,
+    canonical,
+    fingerprint,
+)
 from mcp_gateway.domain.positions import Mode, Trade
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
@@ -22,6 +30,7 @@ from mcp_gateway.orders.halts import Halts
 from mcp_gateway.orders.ledger import Ledger
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.orders.steps import Origin
+from mcp_gateway.risk.case import WIDE
 from mcp_gateway.telemetry import logs
 
 AT_ONCE: Final = 4  # sells on their way; the bot serves its API from one thread
@@ -170,9 +179,14 @@ class Flattening:
                     self._note(await self.orders.carry(record, order, origin), "sell")
             except GatewayError as error:
                 _log.warning("A position was not sold", trade=trade.trade_id, code=error.code)
-                told = {"pair": trade.pair, "agent": entry.agent, "outcome": "failed"}
-                key = f"trade {trade.trade_id}"
-                self._told[key] = {"what": "sell", "order_id": None, **told, "code": error.code}
+                self._failed(trade, entry, error.code)
+            except Exception:  # noqa: BLE001  (one that fails must not keep the others from being sold)
+                _log.exception("A position was not sold", trade=trade.trade_id)
+                self._failed(trade, entry, "internal_error")
+
+    def _failed(self, trade: Trade, entry: OrderRecord, code: str) -> None:
+        told = {"pair": trade.pair, "agent": entry.agent, "outcome": "failed", "code": code}
+        self._told[f"trade {trade.trade_id}"] = {"what": "sell", "order_id": None, **told}
 
     async def _next_sell(
         self, trade: Trade, entry: OrderRecord
@@ -188,7 +202,7 @@ class Flattening:
             if known is None:
                 order = OrderRequest(
                     request_id=request_id, agent=entry.agent, pair=trade.pair, side="sell",
-                    amount=trade.amount, order_type="market",
+                    amount=_plain(trade.amount), order_type="market",
                 )  # fmt: skip
                 return self._record(order, entry), order
             self._note(known, "sell")
@@ -235,6 +249,11 @@ class Flattening:
             "code": code or record.code,
         }
         self._told[record.order_id] = told
+
+
+def _plain(amount: Decimal) -> Decimal:
+    """Cut off what no order can hold: the bot computes in floats."""
+    return amount.quantize(SMALLEST_NUMBER, ROUND_FLOOR, context=WIDE)
 
 
 def _named(record: OrderRecord) -> dict[str, Any]:

@@ -82,15 +82,15 @@ class LocalHalts:
             self._unwritten = (*self._unwritten, new)
 
     def waits(self, new: NewHalt) -> bool:
-        """Tell whether a halt waits for the store."""
-        return any(one is new for one in self._unwritten)
+        """Tell whether a halt, or one that says the same, waits for the store."""
+        return any(_same(one, new) for one in self._unwritten)
 
     def written(self, new: NewHalt, record: HaltRecord | None) -> None:
         """Take note that a halt is written down, as ``record``; None: it was none."""
         if record is not None:
             others = tuple(one for one in self._written if one.id != record.id)
             self._written = (*others, record)
-        self._unwritten = tuple(one for one in self._unwritten if one is not new)
+        self._unwritten = tuple(one for one in self._unwritten if not _same(one, new))
 
     def know(self, records: Iterable[HaltRecord]) -> None:
         """Take the store's word for what is in force."""
@@ -122,3 +122,10 @@ class LocalHalts:
         new = NewHalt("all", "", SIGNAL, told, Who.watching(SIGNAL), self._clock.now())
         self.add(new)
         self.keep_in_file(new)
+
+
+def _same(one: NewHalt, other: NewHalt) -> bool:
+    """Tell whether two halts are one: scope, name, code and reason."""
+    return (one.scope, one.name, one.code, one.reason) == (
+        other.scope, other.name, other.code, other.reason,
+    )  # fmt: skip

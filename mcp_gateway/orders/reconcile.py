@@ -59,7 +59,11 @@ class Reconciler:
 
         What never left is denied; what may have left is unknown.
         """
-        for record in await self.ledger.in_states(self.bot_name, protocol.CARRIED):
+        left = set(self.submission.left)
+        carried = await self.ledger.in_states(self.bot_name, protocol.CARRIED)
+        # What was left before the look and is not in it was never written down, or has ended.
+        self.submission.left.difference_update(left - {record.order_id for record in carried})
+        for record in carried:
             if not await self._is_orphan(record):
                 continue
             with suppress(Superseded):  # another gateway took it up

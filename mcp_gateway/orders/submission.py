@@ -98,20 +98,25 @@ class Submission:
             seen: how far the ledger was written when the order was received.
             grants: what it brings along: a preview, a person's word.
         """
-        asked = self.asked(record, order, grants)
         try:
             facts = await self.finder.facts(record)
         except BotError as error:
             return await self.deny(record, origin, "bot_unavailable", cause=error.code)
         latest = self.clock.monotonic() + LATEST_SEND_S
+        failed: set[str] = set()
+
+        def decide() -> Asked:  # by the policy of the moment in which it is written down
+            return self.asked(record, order, grants)
+
         try:
-            record = await self._weighed(record, asked, facts, seen, origin)
+            moved = await self._weighed(record, decide, facts, seen, origin, failed)
         except PlaceTaken:
             return await self.deny(record, origin, "bot_busy")
-        if protocol.due(record.state) is not Due.ASK:
-            if record.code == "repeat_throttle" and self.throttled is not None:
-                await self.throttled(record)
-            return record
+        if "repeat_throttle" in failed and self.throttled is not None:
+            await self.throttled(moved)
+        if protocol.due(moved.state) is not Due.ASK:
+            return moved
+        record = moved
         ask = (
             self._entry(record, latest)
             if order.side == "buy"
@@ -132,18 +137,29 @@ class Submission:
         return await self.ledger.move(record, [denied], origin)
 
     async def _weighed(
-        self, record: OrderRecord, asked: Asked, facts: Facts, seen: int, origin: Origin
+        self,
+        record: OrderRecord,
+        decide: Callable[[], Asked],
+        facts: Facts,
+        seen: int,
+        origin: Origin,
+        failed: set[str],
     ) -> OrderRecord:
         """Commit the verdict: denied, held for a person, or reserved and sent.
 
         ``sent`` is committed before the first byte goes out; the one place in flight is taken
         with it.
+
+        Args:
+            failed: takes the codes of the rules that deny it.
         """
 
         def weigh(standing: Standing) -> Sequence[Move]:
             if is_over(record, self.clock):  # a person's word holds up to this moment, not longer
                 return [moves.denied(Event.DENY, "approval_expired", {})]
+            asked = decide()
             verdict = judge(asked, facts, self.halts.with_own(standing))
+            failed.update(check.rule for check in verdict.failed)
             if verdict.failed:
                 return [moves.denied_by(verdict)]
             if verdict.needs_approval:

@@ -79,7 +79,7 @@ class Watch:
         """Halt an agent whose order was denied because it repeats itself."""
         limits = self.finder.policies.current.limits(record.agent)
         window = timedelta(seconds=limits.repeat_window_s)
-        reason = f"More than {limits.repeats} entries in {record.pair} within {window.seconds} s."
+        reason = f"More than {limits.repeats} entries in {record.pair} within {limits.repeat_window_s} s."
         cause = Cause("agent", record.agent, REPEAT_THROTTLE, reason)
         await self._halt(cause, self.finder.clock.now() - window)
 

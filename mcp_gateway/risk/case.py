@@ -67,7 +67,9 @@ class Case:
     @cached_property
     def fee_rate(self) -> Decimal:
         """The share of the notional that the exchange takes."""
-        return self.facts.fee_rate or ASSUMED_FEE_RATE
+        told = self.facts.fee_rate
+        # A rebate is no promise: it must not make an order look cheaper than its stake.
+        return ASSUMED_FEE_RATE if not told else max(NOTHING, told)
 
     @cached_property
     def cost(self) -> Decimal | None:
@@ -161,6 +163,12 @@ def worth(trades: tuple[Trade, ...]) -> Decimal | None:
     return None if None in told else sum((one for one in told if one is not None), NOTHING)
 
 
+def _is_unfilled(trade: Trade) -> bool:
+    """Tell whether nothing of an entry was carried out yet, so that nothing can be lost."""
+    filled = any(order.filled for order in trade.orders)
+    return trade.readable and trade.is_open and not trade.amount and not filled
+
+
 def lost(facts: Facts, agent: str | None) -> Decimal | None:
     """Return what was lost since midnight, by an agent or by all of ours; None: not known.
 
@@ -174,8 +182,8 @@ def lost(facts: Facts, agent: str | None) -> Decimal | None:
         if owner is None or agent not in {None, owner}:
             continue
         if trade.profit is None:
-            if trade.amount and not any(order.is_open for order in trade.orders):
+            if not _is_unfilled(trade):
                 return None
-            continue  # nothing of it is filled yet
+            continue
         total -= trade.profit
     return total

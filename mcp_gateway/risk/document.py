@@ -51,6 +51,10 @@ def load_policy(path: Path | None) -> Policy:
     if path is None:
         return BUILT_IN
     text, document = _read(path)
+    if not document:  # cut off, or emptied: nobody who writes a policy means this
+        raise _refused(
+            [f"{path} is empty; unset {environment_name('policy')} for the built-in one"]
+        )
     try:
         return Document.model_validate(document).policy()
     except ValidationError as error:

@@ -50,7 +50,7 @@ class Facts:
     market: MarketRules = NOTHING_KNOWN
     taken_stake: Decimal | None = None
     owners: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    closed_today: tuple[Trade, ...] | None = ()
+    closed_today: tuple[Trade, ...] | None = None
 
     def owner(self, trade: Trade) -> str | None:
         """Return the agent whose order opened a trade; None for the strategy's, or a person's."""
@@ -154,6 +154,10 @@ class Standing:
     def entries(self, *, pair: str | None = None, agent: str | None = None) -> int:
         """Return how many slots others have set aside."""
         return len(_of(self.holdings, pair, agent))
+
+    def positions(self, *, agent: str | None = None) -> int:
+        """Return the same, and those that may have been taken without the bot's knowing."""
+        return len(_of((*self.holdings, *self.doubtful), None, agent))
 
     def sent_since(self, since: datetime, *, agent: str | None = None) -> list[Sent]:
         """Return the entries that left from a moment on, all or one agent's."""

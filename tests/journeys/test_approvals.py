@@ -169,9 +169,11 @@ async def test_an_order_is_declined_over_rest(clean_bot: Sandbox, gateway: Servi
     assert bot_tags(clean_bot.database) == []
 
 
-def self_approving(*, act_for: tuple[str, ...] = (), subject: str = TRADER) -> GatewayAuth:
+def self_approving(
+    *scopes: str, act_for: tuple[str, ...] = (), subject: str = TRADER
+) -> GatewayAuth:
     """Return an agent's own key beside a token that an operator made too generous."""
-    shown = token(*TRADER_SCOPES, "orders:approve", subject=subject, act_for=act_for)
+    shown = token(*scopes, "orders:approve", subject=subject, act_for=act_for)
     if subject == TRADER:
         return signing(shown)
     return GatewayAuth(shown, key=OPERATOR_KEY, key_id=subject)
@@ -187,6 +189,7 @@ async def test_nobody_gets_through_who_may_not_approve(
         "signature_missing": operator(key=None, key_id=None),
         "signature_invalid": operator(key="x" * 40),
         "approver_is_requester": self_approving(),
+        "approval_needs_person": self_approving("orders:create"),
     }
     for code, auth in tries.items():
         for word in ("approve", "decline"):

@@ -29,6 +29,16 @@ LIMIT_BUGS: Final = (
         "            sent=tuple(sent),\n", "            sent=(),\n",
     ),
     _bug(
+        "what a person has to look at is taken for not done", "risk/facts.py",
+        "            doubtful=tuple(one for one in waiting if one.reserved_quote),\n",
+        "            doubtful=(),\n",
+    ),
+    _bug(
+        "what nobody knows the end of has cost nothing", "risk/facts.py",
+        "        undone = self.state in {State.DENIED, State.REJECTED}\n",
+        "        undone = self.state in {State.DENIED, State.REJECTED, State.NEEDS_REVIEW}\n",
+    ),
+    _bug(
         "what was rejected later is not counted among what was sent", "risk/facts.py",
         "        return [one for one in self.sent if one.at >= since and agent in {None, one.agent}]\n",
         "        return [\n            one for one in self.sent if one.at >= since\n"

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.proofs.contract_bugs import CONTRACT_BUGS
+from tests.proofs.limits_bugs import LIMIT_BUGS
 from tests.proofs.model_bugs import MODEL_BUGS
 from tests.proofs.planted import SIMULATION_BUGS, VARIANTS, hunt
 from tests.proofs.variants import Change, Variant
@@ -25,8 +26,9 @@ def test_a_planted_bug_is_found(variant: Variant) -> None:
         (SIMULATION_BUGS[0], "raise RuntimeError('a crash')"),
         (MODEL_BUGS[0], "from mcp_gateway.orders import nobody"),
         (CONTRACT_BUGS[0], "from mcp_gateway.orders import nobody"),
+        (LIMIT_BUGS[0], "from mcp_gateway.orders import nobody"),
     ],
-    ids=["import", "syntax", "exception", "import, model", "import, pytest"],
+    ids=["import", "syntax", "exception", "import, model", "import, pytest", "import, limits"],
 )
 def test_a_proof_that_crashes_has_found_nothing(planted: Variant, line: str) -> None:
     """Python's exit code of a crash is the one by which a proof says that it found a bug."""

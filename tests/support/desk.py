@@ -60,6 +60,11 @@ class Desk:
     switch: BotSwitch
     watch: Watch
 
+    @property
+    def policies(self) -> PolicyKeeper:
+        """The policy that orders are judged by."""
+        return self.reconciler.submission.policies
+
     async def events(self) -> list[str]:
         """Return the audit log's words, oldest first."""
         return [row.event.event for row in await self.audit_log.tail(1000)]

@@ -40,6 +40,7 @@ TRADE: Final = Trade(
     opened_at=None, orders=(), profit=Decimal(-20),
 )  # fmt: skip
 FACTS: Final = Facts(
+    closed_today=(),
     declared_mode="dry-run", bot=STATE, open_trades=(), pair_is_held=False, bot_started_at=None,
     pairs=(PAIR,), price=Price(Decimal(100), 10.0, 300),
     balance=Balance("USDT", Decimal(100_000), Decimal(50_000), True),

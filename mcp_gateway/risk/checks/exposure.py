@@ -31,10 +31,10 @@ def total_notional(case: Case) -> Finding | None:
 
 
 def agent_positions(case: Case) -> Finding | None:
-    held = len(case.own_trades) + case.standing.entries(agent=case.asked.agent)
+    held = len(case.own_trades) + case.standing.positions(agent=case.asked.agent)
     return counted(case.limits.agent_positions, held + case.counts)
 
 
 def total_positions(case: Case) -> Finding | None:
-    held = len(case.facts.open_trades) + case.standing.entries()
+    held = len(case.facts.open_trades) + case.standing.positions()
     return counted(case.asked.policy.totals.positions, held + case.counts)

@@ -91,10 +91,14 @@ class ClientApproval:
             return await self._question(orders, record)
         else:
             answer = await self._answer_to(context, record)
+        if not self._trusts(record):  # the policy changed while the question was open
+            return False
         return await _decided(orders, record, answer, Person.at_the_client(admission))
 
     def _trusts(self, record: OrderRecord) -> bool:
-        return self._gateway.policies.current.limits(record.agent).asks_client
+        """Tell whether the person at this client may decide: a client, and no name that it uses."""
+        trusted = self._gateway.policies.current.limits(record.subject).asks_client
+        return trusted and record.agent == record.subject
 
     async def _question(self, orders: "OrderService", record: OrderRecord) -> InputRequiredResult:
         text = (await orders.approvals.question(record)).text

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.principals import Admission
+from mcp_gateway.errors import NotPermitted
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.orders import answers
 from mcp_gateway.orders.person import Person
@@ -36,7 +37,7 @@ async def approve(
     """Answer POST /api/v1/approvals/{order_id}/approve: the order as it stands behind the yes."""
     body = _read(Approval, request)
     orders = await gateway.orders()
-    order_id, person = request.variables["order_id"], Person.calling(admission)
+    order_id, person = request.variables["order_id"], _person(admission)
     settled = await orders.dispatch.approve(order_id, person, body.reason)
     return await _told(orders.approvals, settled)
 
@@ -47,8 +48,19 @@ async def decline(
     """Answer POST /api/v1/approvals/{order_id}/decline: the order, denied."""
     body = _read(Decline, request)
     approvals = (await gateway.orders()).approvals
-    order_id, person = request.variables["order_id"], Person.calling(admission)
+    order_id, person = request.variables["order_id"], _person(admission)
     return await _told(approvals, await approvals.decline(order_id, person, body.reason))
+
+
+def _person(admission: Admission) -> Person:
+    """Return who decides: traders who approve each other's orders would be no second pair of eyes."""
+    if admission.principal.may_trade:
+        raise NotPermitted(
+            "Whoever may trade may not decide on orders.",
+            code="approval_needs_person",
+            hint="A person decides: `mcp-gateway approvals`, or a token without orders:create.",
+        )
+    return Person.calling(admission)
 
 
 async def _told(approvals: "Approvals", record: OrderRecord) -> Answer:

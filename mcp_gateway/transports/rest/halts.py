@@ -1,6 +1,6 @@
 """Halting over REST, for whoever watches from elsewhere; and resuming, for people alone."""
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mcp_gateway.orders.halts import Halts
 
 # Whoever has one of these trades, or lets trade; it may stop itself, and not let itself go again.
-OF_TRADERS: Final = frozenset({"orders:create", "orders:live"})
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -52,7 +51,7 @@ async def release(
     gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
 ) -> Answer:
     """Answer POST /api/v1/halts/{halt_id}/release."""
-    if admission.principal.scopes & OF_TRADERS:
+    if admission.principal.may_trade:
         raise NotPermitted(
             "Whoever may trade may not release a halt.",
             code="halt_needs_person",

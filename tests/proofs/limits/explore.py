@@ -10,6 +10,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final
 
+from mcp_gateway.domain.positions import Mode
 from mcp_gateway.risk.policy import Limits, Policy, Totals
 from tests.proofs.limits.world import LimitedWorld
 from tests.proofs.simulation.engine import LET_OTHERS
@@ -23,11 +24,12 @@ MOST_SHOWN: Final = 5
 ROUNDS: Final = 6
 CLOSES: Final = 0.35  # how often a later wish sells what the one before it bought
 PAIRS: Final = tuple(f"{base}/USDT" for base in ("BTC", "ETH", "XRP", "SOL", "ADA", "DOT", "LTC"))
+MODES: Final[tuple[Mode, ...]] = ("dry-run", "dry-run", "live")
 SWITCHING: Final = (0.0, 0.15, 0.5)
+# A crowd, a day's trade, and a longer one: after five minutes it is known what was lost.
 PAUSES_S: Final = (
-    (0.0,),
-    (0.0, 0.0, 0.5, 2.0, 11.0, 35.0, 59.0, 61.0),
-)  # a crowd, or a day's trade
+    (0.0,), (0.0, 0.0, 0.5, 2.0, 11.0, 35.0, 59.0, 61.0), (0.0, 30.0, 400.0),
+)  # fmt: skip
 AHEAD_S: Final = (0.0, 0.98 * 3600, 13.98 * 3600)  # a minute before an hour, and before midnight
 FREE: Final = Limits(
     order_notional=None, wallet_share=None, orders_per_minute=None, orders_per_day=None
@@ -131,7 +133,7 @@ def _live(seed: int, found: Found) -> None:
     )
     world = LimitedWorld(
         tape, _wishes(random), _policy(random), processes=random.choice((1, 2, 3, 3)),
-        ahead_s=random.choice(AHEAD_S), rounds=ROUNDS,
+        ahead_s=random.choice(AHEAD_S), rounds=ROUNDS, mode=random.choice(MODES),
     )  # fmt: skip
     surprises.clear()
     violations = world.run() + surprises

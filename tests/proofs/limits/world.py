@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, cast
 
-from mcp_gateway.domain.answers import Accepted, Answer
+from mcp_gateway.domain.answers import Accepted, Answer, Unanswered
+from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest
+from mcp_gateway.domain.positions import Mode
 from mcp_gateway.freqtrade.orders import Entry
 from mcp_gateway.orders.rows import Superseded
 from mcp_gateway.orders.steps import audit_event
 from mcp_gateway.risk.policy import Limits, Policy
-from tests.proofs.simulation.bot import FEE_RATE, PRICE, SimulatedBot
+from tests.proofs.simulation.bot import FEE_RATE, PRICE, STEP, SimulatedBot
 from tests.proofs.simulation.engine import pause
 from tests.proofs.simulation.tape import Tape
 from tests.proofs.simulation.world import ORIGIN, Process, Wish, World
@@ -45,11 +47,32 @@ class Bought(NamedTuple):
     cost: Decimal
 
 
+class Ghost(NamedTuple):
+    """One entry that the exchange carried out and the bot has no trade of."""
+
+    order_id: str
+    pair: str
+    amount: Decimal
+    at_s: float
+
+
 class WatchedBot(SimulatedBot):
-    """Says of each entry when it came and when it was carried out."""
+    """Says of each entry when it came and when it was carried out.
+
+    With real money an exchange may carry out what the bot never hears of: the coin lies there,
+    and no trade tells of it. The bot sees it when it reads its wallet, at its start.
+    """
 
     came: Callable[[str], None]
     done: Callable[[str], None]
+    ghosts: list[Ghost]
+    live: bool
+
+    async def unmanaged_coins(self) -> frozenset[str]:
+        await self._read()
+        held = {trade.pair for trade in self.trades.values() if trade.is_open}
+        known = {ghost.pair for ghost in self.ghosts if ghost.at_s <= self.started}
+        return frozenset(base_and_quote(pair)[0] for pair in known - held)
 
     async def enter(
         self, entry: Entry, *, unless: Callable[[], str | None] | None = None
@@ -60,10 +83,20 @@ class WatchedBot(SimulatedBot):
         return await super().enter(entry, unless=unless)
 
     def _enter(self, entry: Entry, order_id: str | None) -> Answer:
+        bought = self.live and order_id is not None and self._refused(entry) is None
+        if bought and self._tape.choose("ghost", 2):
+            return self._unheard_of(entry, str(order_id))
         answer = super()._enter(entry, order_id)
         if isinstance(answer, Accepted) and order_id is not None:
             self.done(order_id)
         return answer
+
+    def _unheard_of(self, entry: Entry, order_id: str) -> Answer:
+        amount = entry.quote / PRICE // STEP * STEP
+        self.wallet -= amount * PRICE * (1 + FEE_RATE)
+        self.ghosts.append(Ghost(order_id, entry.pair, amount, self._clock.elapsed))
+        self.done(order_id)
+        return Unanswered("bot_failed")
 
 
 class LimitedWorld(World):
@@ -73,13 +106,17 @@ class LimitedWorld(World):
 
     def __init__(
         self, tape: Tape, wishes: tuple[Wish, ...], policy: Policy, *, processes: int,
-        ahead_s: float, rounds: int,
+        ahead_s: float, rounds: int, mode: Mode,
     ) -> None:  # fmt: skip
         self.turns: set[int] = set()
-        super().__init__(tape, wishes, processes, rounds, policy=policy, slots=SLOTS, wallet=WALLET)
+        super().__init__(
+            tape, wishes, processes, rounds, policy=policy, slots=SLOTS, wallet=WALLET, mode=mode
+        )
         self.clock.wall_ahead = ahead_s
+        self.ghosts: list[Ghost] = []
         bot = cast(WatchedBot, self.bot)
         bot.came, bot.done = self._came, self._done
+        bot.ghosts, bot.live = self.ghosts, mode == "live"
         self.arrivals: dict[str, Arrival] = {}
         self.bought: list[Bought] = []
         self.owners: dict[int, str] = {}
@@ -130,23 +167,34 @@ class LimitedWorld(World):
 
     def _done(self, order_id: str) -> None:
         arrival = self.arrivals[order_id]
-        number, trade = next(reversed(self.bot.trades.items()))
-        self.owners[number] = arrival.agent
-        cost = trade.amount * PRICE * (1 + FEE_RATE)
+        pair, amount = self._newest(order_id, arrival.agent)
+        cost = amount * PRICE * (1 + FEE_RATE)
         self.bought.append(Bought(arrival, cost))
         self._hold("notional of an order", cost, self._limits_of(arrival.agent).order_notional)
-        self._positions(arrival.agent, trade.pair)
+        self._positions(arrival.agent, pair)
         self._days(arrival)
+
+    def _newest(self, order_id: str, agent: str) -> tuple[str, Decimal]:
+        """Return what was bought just now: by a trade that is told, or without one."""
+        if self.ghosts and self.ghosts[-1].order_id == order_id:
+            return self.ghosts[-1].pair, self.ghosts[-1].amount
+        number, trade = next(reversed(self.bot.trades.items()))
+        self.owners[number] = agent
+        return trade.pair, trade.amount
 
     def _positions(self, agent: str, pair: str) -> None:
         limits, totals = self._limits_of(agent), self.policy.totals
         held = {number: one for number, one in self.bot.trades.items() if one.is_open}
-        worth = {number: one.amount * PRICE for number, one in held.items()}
-        own = [worth[number] for number in held if self.owners[number] == agent]
-        here = [worth[number] for number, one in held.items() if one.pair == pair]
-        self._hold(f"notional in {pair}", sum(here), limits.pair_notional)
-        self._hold(f"notional of {agent}", sum(own), limits.agent_notional)
-        self._hold("notional of all", sum(worth.values()), totals.notional)
+        own = {number for number in held if self.owners[number] == agent}
+        worth = [(self.owners[n], one.pair, one.amount * PRICE) for n, one in held.items()]
+        worth += [
+            (self.arrivals[one.order_id].agent, one.pair, one.amount * PRICE) for one in self.ghosts
+        ]
+        here = sum(money for _, where, money in worth if where == pair)
+        self._hold(f"notional in {pair}", here, limits.pair_notional)
+        theirs = sum(money for owner, _, money in worth if owner == agent)
+        self._hold(f"notional of {agent}", theirs, limits.agent_notional)
+        self._hold("notional of all", sum(money for *_, money in worth), totals.notional)
         self._hold(f"positions of {agent}", len(own), limits.agent_positions)
         self._hold("positions of all", len(held), totals.positions)
 

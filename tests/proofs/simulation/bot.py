@@ -194,11 +194,9 @@ class SimulatedBot:
         self._scheduler.start(-1, effect())
 
     def _enter(self, entry: Entry, order_id: str | None) -> Answer:
+        if (refused := self._refused(entry)) is not None:
+            return refused
         held = [trade for trade in self.trades.values() if trade.is_open]
-        if any(trade.pair == entry.pair for trade in held):
-            return Refused("position_exists")
-        if len(held) >= self.slots:
-            return Refused("no_free_slot")
         amount = entry.quote / PRICE // STEP * STEP
         cost = amount * PRICE * (1 + FEE_RATE)
         number = self._number()
@@ -212,6 +210,12 @@ class SimulatedBot:
         self.most_open = max(self.most_open, len(held) + 1)
         self._note(order_id, order)
         return Accepted(trade)
+
+    def _refused(self, entry: Entry) -> Refused | None:
+        held = [trade for trade in self.trades.values() if trade.is_open]
+        if any(trade.pair == entry.pair for trade in held):
+            return Refused("position_exists")
+        return Refused("no_free_slot") if len(held) >= self.slots else None
 
     def _exit(self, leave: Exit, order_id: str | None) -> Answer:
         trade = self.trades.get(leave.trade_id)

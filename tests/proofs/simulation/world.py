@@ -7,7 +7,7 @@ from uuid import UUID
 
 from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest, Side, State
-from mcp_gateway.domain.positions import Balance, BotState
+from mcp_gateway.domain.positions import Balance, BotState, Mode
 from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders import marks, protocol
@@ -59,6 +59,7 @@ class SimulatedFinder:
 
     bot: SimulatedBot
     ledger: SimulatedLedger
+    mode: Mode = "dry-run"
 
     async def facts(self, asked: OrderRecord) -> Facts:
         trades = await self.bot.open_trades()
@@ -67,7 +68,7 @@ class SimulatedFinder:
         entries = await self.ledger.by_tags({trade.tag for trade in trades if trade.tag})
         own = {entry.tag for entry in entries if entry.agent == asked.agent}
         return Facts(
-            declared_mode="dry-run", bot=_state(self.bot.slots), open_trades=trades,
+            declared_mode=self.mode, bot=_state(self.mode, self.bot.slots), open_trades=trades,
             pair_is_held=any(trade.pair == asked.pair for trade in trades),
             bot_started_at=health.started_at, pairs=(asked.pair,),
             price=Price(PRICE, 0.0, 300), balance=Balance("USDT", WALLET * 10, free, True),
@@ -117,9 +118,11 @@ class World:
         policy: Policy = BUILT_IN,
         slots: int = SLOTS,
         wallet: Decimal = WALLET,
+        mode: Mode = "dry-run",
     ) -> None:
         self.tape = tape
         self.policy = policy
+        self.mode: Mode = mode
         self.clock = VirtualClock()
         self.scheduler = Scheduler(tape, self.clock)
         self.ledger = SimulatedLedger(self.clock, tape)
@@ -187,7 +190,7 @@ class World:
                 self._go_on(agent)
 
     def _born(self, number: int) -> Process:
-        finder = cast(FactFinder, SimulatedFinder(self.bot, self.ledger))
+        finder = cast(FactFinder, SimulatedFinder(self.bot, self.ledger, self.mode))
         self._lives += 1
         seat = Seat(self.ledger, f"gateway {self._lives}")
         ledger, bot = cast(Ledger, seat), cast(FreqtradeClient, self.bot)
@@ -276,7 +279,7 @@ class World:
             order_id=f"o{number}", issuer="tests", subject=wish.agent, request_id=order.request_id,
             agent=wish.acts_for or wish.agent, fingerprint="", tag=f"{marks.TAG_PREFIX}{number}", carrier=carrier, bot=BOT,
             pair=wish.pair, side=wish.side, amount=order.amount, order_type="market", price=None,
-            mode="dry-run", state=State.RECEIVED, created_at=now, updated_at=now,
+            mode=self.mode, state=State.RECEIVED, created_at=now, updated_at=now,
         )  # fmt: skip
         return record, order
 
@@ -340,8 +343,8 @@ class World:
         return found
 
 
-def _state(slots: int) -> BotState:
-    return BotState("dry-run", "running", True, "USDT", "5m", slots, True, "bot", "1")
+def _state(mode: Mode, slots: int) -> BotState:
+    return BotState(mode, "running", True, "USDT", "5m", slots, True, "bot", "1")
 
 
 def _asked(wish: Wish) -> OrderRequest:

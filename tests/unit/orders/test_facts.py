@@ -48,9 +48,9 @@ async def questions(desk: Desk, asked: OrderRecord) -> list[str]:
 
 
 async def test_an_entry_asks_for_everything_once(desk: Desk) -> None:
-    """State, trades and start, then money, remembered trades, a price, and the lists of pairs."""
+    """State, trades and start, money, remembered trades, a price, the lists; last the mode anew."""
     assert await questions(desk, BUY) == [
-        *COMMON, "balance", "trades", *CANDLES, *LISTS,
+        *COMMON, "balance", "trades", *CANDLES, *LISTS, "show_config",
     ]  # fmt: skip
 
 
@@ -58,11 +58,11 @@ async def test_the_pairs_are_kept_two_seconds_and_closed_trades_a_minute(desk: D
     """What moves money is asked anew for each order; what seldom changes is not."""
     open_trade(desk)  # which tells the price
     await questions(desk, BUY)
-    assert await questions(desk, BUY) == [*FRESH, "balance"]
+    assert await questions(desk, BUY) == [*FRESH, "balance", "show_config"]
     desk.clock.advance(LISTS_KEPT_S)
-    assert await questions(desk, BUY) == [*FRESH, "balance", *LISTS]
+    assert await questions(desk, BUY) == [*FRESH, "balance", *LISTS, "show_config"]
     desk.clock.advance(CLOSED_TRADES_KEPT_S)
-    assert await questions(desk, BUY) == [*COMMON, "balance", "trades", *LISTS]
+    assert await questions(desk, BUY) == [*COMMON, "balance", "trades", *LISTS, "show_config"]
 
 
 async def test_an_exit_needs_neither_money_nor_pairs(desk: Desk) -> None:

@@ -60,9 +60,9 @@ def test_without_a_file_nothing_is_known() -> None:
     assert load_policy(None).market("BTC/USDT") == MarketRules()
 
 
-def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+def test_an_empty_section_says_nothing(tmp_path: Path) -> None:
     """Everything in it is optional; but a person wrote it, and says that it may be."""
-    assert loaded(tmp_path, "# later\n") == Policy(written=True)
+    assert loaded(tmp_path, "[defaults]  # later\n") == Policy(written=True)
 
 
 @pytest.mark.parametrize("number", ['"0.1"', "0.1", "1e-1", '"1e-1"', "0.100"])

@@ -56,13 +56,13 @@ def test_every_rule_names_a_setting_that_can_be_written() -> None:
 
 
 def test_what_is_not_written_stays_as_it_is_built_in(tmp_path: Path) -> None:
-    """An empty file is a written policy with the built-in limits."""
+    """An empty section makes a written policy with the built-in limits."""
     policy = loaded(tmp_path, '[defaults]\norder_notional = "50"\n')
     assert policy.defaults == replace(Limits(), order_notional=Decimal(50))
     assert policy.totals == Totals()
     assert policy.written
     assert not BUILT_IN.written
-    assert loaded(tmp_path, "").defaults == BUILT_IN.defaults
+    assert loaded(tmp_path, "[defaults]").defaults == BUILT_IN.defaults
 
 
 def test_every_key_of_an_agent_is_read(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_the_hash_changes_with_any_rule_and_with_nothing_else(tmp_path: Path) ->
     other = loaded(tmp_path, '[defaults]\norder_notional = "50.01"\n')
     assert one.hash == same.hash
     assert one == same
-    assert len({one.hash, other.hash, BUILT_IN.hash, loaded(tmp_path, "").hash}) == 4
+    assert len({one.hash, other.hash, BUILT_IN.hash, loaded(tmp_path, "[defaults]").hash}) == 4
 
 
 @settings(max_examples=100, deadline=None)
@@ -296,7 +296,7 @@ def in_minutes(limits: Limits) -> Limits:
 def test_no_doubt_is_told_of_what_is_built_in(tmp_path: Path) -> None:
     """Warnings that are always there are not read."""
     assert doubts(BUILT_IN) == ()
-    assert doubts(loaded(tmp_path, "")) == ()
+    assert doubts(loaded(tmp_path, "[defaults]")) == ()
 
 
 @pytest.mark.parametrize(

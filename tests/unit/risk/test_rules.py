@@ -28,6 +28,7 @@ HELD = Trade(
     lot_step=Decimal("0.1"), opened_at=None, orders=(),
 )  # fmt: skip
 FACTS = Facts(
+    closed_today=(),
     declared_mode="dry-run", bot=STATE, open_trades=(), pair_is_held=False, bot_started_at=None,
     pairs=("BTC/USDT",), price=Price(Decimal(100), 10.0, 300),
     balance=Balance("USDT", Decimal(10_000), Decimal(9_000), True),

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.unit
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 STEP, STAKE = Decimal("0.01"), Decimal(10)
 FACTS = Facts(
+    closed_today=(),
     declared_mode="dry-run",
     bot=BotState(
         mode="dry-run", state="running", spot=True, quote_currency="USDT", timeframe="5m",
