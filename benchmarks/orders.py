@@ -37,6 +37,10 @@ MOST_MS = 5.0  # to the first byte, at the median
 AMOUNT = "1"
 SCOPES = frozenset({"orders:create", "orders:preview"})
 POLICY = """\
+[defaults]
+orders_per_minute = "none"
+orders_per_day = "none"
+
 [markets."*/USDT"]
 lot_step = "0.00001"
 minimum_stake = "5"

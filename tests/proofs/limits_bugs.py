@@ -75,7 +75,7 @@ LIMIT_BUGS: Final = (
     ),
     _bug(
         "what an agent has on its way does not count as its own", "risk/checks/exposure.py",
-        "len(case.own_trades) + case.standing.entries(agent=case.asked.agent)",
+        "len(case.own_trades) + case.standing.positions(agent=case.asked.agent)",
         "len(case.own_trades)",
     ),
     _bug(

@@ -55,11 +55,11 @@ SIMULATION_BUGS: Final = (
     ),
     _bug(
         "the order leaves before it is written down", "submission.py",
-        "        try:\n            record = await self._weighed(record, asked, facts, seen, origin)\n",
+        "        try:\n            moved = await self._weighed(record, decide, facts, seen, origin, failed)\n",
         "        if order.side == \"buy\" and facts.price is not None:\n"
         "            early = Entry(record.pair, record.amount * facts.price.value, \"market\", None, record.tag)\n"
         "            await self.bot.enter(early)\n"
-        "        try:\n            record = await self._weighed(record, asked, facts, seen, origin)\n",
+        "        try:\n            moved = await self._weighed(record, decide, facts, seen, origin, failed)\n",
     ),
     _bug(
         "a commit that failed is taken for made", "submission.py",

@@ -12,7 +12,7 @@ import pytest
 
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.errors import GatewayError, NotPending
-from mcp_gateway.orders import answers
+from mcp_gateway.orders import answers, dispatch
 from mcp_gateway.orders.approvals import APPROVED_LASTS
 from mcp_gateway.orders.comparison import compare
 from mcp_gateway.orders.dispatch import NOT_OURS_YET
@@ -33,6 +33,7 @@ from tests.support.asking import (
 )
 from tests.support.clock import ManualClock
 from tests.support.desk import BOT, Desk, admission, open_desk, order, refused, stored
+from tests.support.heard import heard
 from tests.support.tradingbot import TradingBot
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -508,15 +509,13 @@ async def test_what_was_said_yes_to_may_cost_more_than_was_weighed_but_not_than_
     assert record.approved_quote >= Decimal(105)
 
 
-async def test_the_log_tells_once_that_an_order_waits(
-    desk: Desk, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_log_tells_once_that_an_order_waits(desk: Desk) -> None:
     """An operator who watches the log need not ask."""
-    await waiting(desk)
-    await desk.orders.dispatch.look()
-    await desk.orders.dispatch.look()
-    heard = capsys.readouterr()
-    assert (heard.out + heard.err).count("waits for a person's approval") == 1
+    with heard(dispatch) as logged:
+        await waiting(desk)
+        await desk.orders.dispatch.look()
+        await desk.orders.dispatch.look()
+    assert [line["event"] for line in logged] == ["An order waits for a person's approval"]
 
 
 async def test_every_held_state_has_an_end(desk: Desk) -> None:
