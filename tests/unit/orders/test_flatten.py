@@ -179,3 +179,12 @@ async def test_another_gateways_positions_are_left_alone(desk: Desk) -> None:
     told = await flattening(desk).run("leaving")
     assert (sells(desk), told["flat"]) == ([], True)
     assert [one["pair"] for one in told["left"]["others"]] == ["BTC/USDT"]
+
+
+async def test_an_amount_that_no_order_can_hold_keeps_nothing_from_being_sold(desk: Desk) -> None:
+    """A bot that computes in floats may tell more decimals than an order has."""
+    await held(desk)
+    desk.bot.status[0]["amount"] += 3e-17
+    desk.bot.status[1]["amount"] = 0.00012987000000000003
+    await flattening(desk).run("the account is at risk")
+    assert sorted(sells(desk)) == [1, 2]

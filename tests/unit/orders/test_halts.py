@@ -347,3 +347,14 @@ async def test_a_long_reason_is_cut(place: HaltFile) -> None:
     assert place.path is not None
     place.path.write_bytes(b"\xff" * 100_000)
     assert 0 < len(place.reason()) <= 1000
+
+
+def test_equal_halts_wait_for_the_store_as_one(clock: ManualClock, tmp_path: Path) -> None:
+    """Whoever repeats a halt while the store is down piles nothing up."""
+    local = LocalHalts(tmp_path, clock)
+    for _ in range(3):
+        local.add(new_halt(agent="agent-a"))
+    local.add(new_halt(agent="agent-b"))
+    assert [one.name for one in local.unwritten] == ["agent-a", "agent-b"]
+    local.written(new_halt(agent="agent-a"), None)
+    assert [one.name for one in local.unwritten] == ["agent-b"]

@@ -14,6 +14,7 @@ from mcp_gateway.domain.positions import Balance, BotState
 from mcp_gateway.freqtrade.orders import quote_for
 from mcp_gateway.risk.checks.size import PRICE_MARGIN
 from mcp_gateway.risk.facts import NOTHING_STANDS, Facts, Holding, Price, Standing
+from mcp_gateway.risk.policy import Limits, Policy, Totals
 from tests.support.clock import START
 from tests.support.desk import order
 from tests.support.judged import judged
@@ -223,3 +224,22 @@ def test_the_largest_numbers_that_are_let_in_are_denied_and_no_more() -> None:
     asked = order(amount="1e15", price="1e15", order_type="limit")
     verdict = judged(asked, FACTS)
     assert "notional_too_large" in [check.rule for check in verdict.failed]
+
+
+def test_a_rebate_makes_no_order_cheaper_than_its_stake() -> None:
+    """A fee rate below zero, or nonsense, must not shrink what the limits see."""
+    for rate in ("-0.00025", "-0.9", "-1"):
+        told = judged(order(amount="1"), replace(FACTS, fee_rate=Decimal(rate)))
+        assert told.reserved == told.stake
+
+
+def test_what_waits_for_a_person_takes_its_place_among_the_positions() -> None:
+    """It may have been carried out without the bot's knowing."""
+    doubtful = Holding(State.NEEDS_REVIEW, "ETH/USDT", "agent-a", "i", Decimal(50))
+    standing = Standing(doubtful=(doubtful,))
+    for one in (Policy(defaults=Limits(agent_positions=1)), Policy(totals=Totals(positions=1))):
+        free, taken = (
+            {check.rule for check in judged(order(amount="1"), FACTS, held, policy=one).failed}
+            for held in (NOTHING_STANDS, standing)
+        )
+        assert taken - free in ({"agent_positions"}, {"total_positions"})

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,11 @@ from mcp.types import (
     InputRequiredResult,
 )
 
+from mcp_gateway.domain.operations import OPERATIONS
+from mcp_gateway.domain.principals import Principal, admission_by_the_gate
 from mcp_gateway.transports.mcp import elicitation
 from tests.support.asking import policy_file
+from tests.support.desk import order
 from tests.support.mcpserver import ERAS, Agent, Era, an_order, connected
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -125,6 +129,45 @@ async def test_a_client_that_the_policy_does_not_trust_is_not_asked(
     async with agent_with(tmp_path, mode, person, trusted=False) as agent:
         assert (await agent.told("create_order", **an_order()))["outcome"] == "pending_approval"
         assert (person.shown, agent.bot.posts) == ([], [])
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_yes_counts_only_while_the_client_is_trusted(mode: Era, tmp_path: Path) -> None:
+    """Trust that ends while the question is open is gone when the answer comes."""
+    connections: list[Agent] = []
+
+    class Late(Asked):
+        async def __call__(
+            self, context: ClientRequestContext, params: ElicitRequestParams
+        ) -> ElicitResult | ErrorData:
+            policies = connections[0].gateway.policies
+            trusting = policies.current
+            policies._take(
+                replace(trusting, defaults=replace(trusting.defaults, asks_client=False))
+            )
+            return await super().__call__(context, params)
+
+    person = Late(YES)
+    async with agent_with(tmp_path, mode, person) as agent:
+        connections.append(agent)
+        told = await agent.told("create_order", **an_order())
+        assert (told["outcome"], agent.bot.posts) == ("pending_approval", [])
+    assert len(person.shown) == 1
+
+
+async def test_a_trusted_name_makes_no_client_trusted(tmp_path: Path) -> None:
+    """An order for another agent is not asked about at the client of whoever sends it."""
+    trader = Principal("tests", "rogue", frozenset({"orders:create"}), frozenset({"desk"}))
+    admitted = admission_by_the_gate(trader, OPERATIONS["create_order"], "http", "call-1")
+    nobody: Any = None  # a client that is not trusted is not even looked at
+    async with agent_with(tmp_path, "legacy", Asked(YES)) as agent:
+        orders = await agent.gateway.orders()
+        wanted = order(agent="desk")
+        created = await orders.create(admitted, wanted)
+        assert created.answer["outcome"] == "pending_approval"
+        asker = elicitation.ClientApproval(agent.gateway)
+        assert not await asker.asked(nobody, admitted, wanted.request_id)
+        assert agent.bot.posts == []
 
 
 @pytest.mark.parametrize("mode", ERAS)
