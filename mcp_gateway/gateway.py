@@ -22,9 +22,9 @@ from mcp_gateway.freqtrade.client import FreqtradeClient, bot_from
 from mcp_gateway.market.flights import Flights
 from mcp_gateway.market.service import Market
 from mcp_gateway.orders.account import Account, Accounts
-from mcp_gateway.orders.detached import Detached, detached
-from mcp_gateway.orders.local_halts import LocalHalts
-from mcp_gateway.orders.seals import PREVIEWS, Seals
+from mcp_gateway.orders.book.detached import Detached, detached
+from mcp_gateway.orders.halts.local import LocalHalts
+from mcp_gateway.orders.sending.seals import PREVIEWS, Seals
 from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import KeyValue, open_kv
@@ -33,7 +33,7 @@ from mcp_gateway.telemetry import logs
 if TYPE_CHECKING:  # imported when the store opens, see open_books
     from mcp_gateway.audit.log import AuditLog
     from mcp_gateway.orders.books import Books
-    from mcp_gateway.orders.facts import FactFinder
+    from mcp_gateway.orders.sending.facts import FactFinder
     from mcp_gateway.orders.service import OrderService
 
 DRAIN_S: Final = 4.0  # for orders on their way when the gateway stops; recovery takes the rest

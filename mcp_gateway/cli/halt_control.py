@@ -16,7 +16,7 @@ from mcp_gateway.settings import Settings
 if TYPE_CHECKING:  # the SQL libraries are imported when a command needs them
     from mcp_gateway.gateway import Gateway
     from mcp_gateway.orders.flatten import Flattening
-    from mcp_gateway.orders.halt_verbs import Board
+    from mcp_gateway.orders.halts.verbs import Board
     from mcp_gateway.transports.control import Verb, Verbs
 
 # Halting must not wait for a gateway that hangs: the file stops it all the same.
@@ -74,7 +74,7 @@ def halt_by_file(settings: Settings, reason: str) -> Path:
     Raises:
         OSError: the data folder can't be written.
     """
-    from mcp_gateway.orders.halt_file import NAME, HaltFile
+    from mcp_gateway.orders.halts.file import NAME, HaltFile
     from mcp_gateway.transports.control import account_name
 
     HaltFile(settings.data_dir).write(f"{account_name(os.getuid())}: {reason}")
@@ -88,7 +88,7 @@ def _sandbox_folder(settings: Settings) -> Path | None:
 
 def _answered(verb: str) -> "Verb":
     async def answer(gateway: "Gateway", args: dict[str, Any], operator: str) -> Any:
-        from mcp_gateway.orders import halt_verbs
+        from mcp_gateway.orders.halts import verbs as halt_verbs
         from mcp_gateway.transports.rest.halts import board_of
 
         return await halt_verbs.VERBS[verb](board_of(gateway), args, operator)
@@ -118,7 +118,7 @@ async def _flattening(gateway: "Gateway", args: dict[str, Any], operator: str) -
 
 
 async def _apart(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
-    from mcp_gateway.orders import halt_verbs
+    from mcp_gateway.orders.halts import verbs as halt_verbs
     from mcp_gateway.transports.control import account_name
 
     async with _board(settings) as board:
@@ -128,9 +128,9 @@ async def _apart(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
 @asynccontextmanager
 async def _board(settings: Settings) -> "AsyncIterator[Board]":
     from mcp_gateway.clock import Clock
-    from mcp_gateway.orders.halt_verbs import Board
-    from mcp_gateway.orders.halts import Halts
-    from mcp_gateway.orders.local_halts import LocalHalts
+    from mcp_gateway.orders.halts.local import LocalHalts
+    from mcp_gateway.orders.halts.switch import Halts
+    from mcp_gateway.orders.halts.verbs import Board
     from mcp_gateway.storage.sql import Store
 
     clock = Clock()

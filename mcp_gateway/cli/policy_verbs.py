@@ -30,7 +30,7 @@ async def explain(gateway: "Gateway", args: Mapping[str, Any], _operator: str) -
     """Return what would happen to an order now, rule by rule."""
     books = await gateway.books()
     # Only now: a gateway that starts must not wait for the SQL libraries behind this.
-    from mcp_gateway.orders import explain as explaining
+    from mcp_gateway.orders.sending import explain as explaining
 
     await gateway.policies.look()
     submission = books.reconciler.submission

@@ -107,7 +107,8 @@ def _answered(verb: str) -> "Verb":
     async def answer(gateway: "Gateway", args: dict[str, Any], operator: str) -> Any:
         books = await gateway.books()
         # Only now: a gateway that starts must not wait for the SQL libraries behind this.
-        from mcp_gateway.orders import approval_records, records
+        from mcp_gateway.orders import records
+        from mcp_gateway.orders.approvals import verbs as approval_records
 
         if verb in OF_APPROVALS:
             orders = books.orders
@@ -138,9 +139,10 @@ async def _from_store(settings: Settings, verb: str, args: Mapping[str, Any]) ->
     from mcp_gateway.audit.log import AuditLog
     from mcp_gateway.clock import Clock
     from mcp_gateway.freqtrade.client import bot_from
-    from mcp_gateway.orders import approval_records, records
-    from mcp_gateway.orders.approvals import Approvals
-    from mcp_gateway.orders.ledger import Ledger
+    from mcp_gateway.orders import records
+    from mcp_gateway.orders.approvals import verbs as approval_records
+    from mcp_gateway.orders.approvals.decisions import Approvals
+    from mcp_gateway.orders.book.ledger import Ledger
     from mcp_gateway.storage.sql import Store
     from mcp_gateway.transports.control import account_name
 

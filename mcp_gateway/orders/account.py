@@ -20,13 +20,13 @@ from mcp_gateway.domain.principals import Admission, Principal
 from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.market.flights import Flights
-from mcp_gateway.orders.intake import new_record
+from mcp_gateway.orders.sending.intake import new_record
 from mcp_gateway.risk.allowance import NO_PAIR, Allowance, allowance_of, nothing_in
 from mcp_gateway.risk.facts import NOTHING_STANDS, Facts, Halt, Standing
 from mcp_gateway.risk.keeper import PolicyKeeper
 
 if TYPE_CHECKING:
-    from mcp_gateway.orders.facts import FactFinder
+    from mcp_gateway.orders.sending.facts import FactFinder
 
 WALLET_KEPT_S: Final = 1.0
 LEDGER_WAIT_S: Final = 2.0  # longer than a store takes to open, shorter than a reader waits

@@ -24,12 +24,12 @@ from mcp_gateway.domain.orders import (
 from mcp_gateway.domain.positions import Mode, Trade
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
-from mcp_gateway.orders import answers, marks, protocol
-from mcp_gateway.orders.halt_records import OPERATOR, NewHalt, Who, as_json
-from mcp_gateway.orders.halts import Halts
-from mcp_gateway.orders.ledger import Ledger
+from mcp_gateway.orders.book import answers, marks, protocol
+from mcp_gateway.orders.book.ledger import Ledger
+from mcp_gateway.orders.book.steps import Origin
+from mcp_gateway.orders.halts.records import OPERATOR, NewHalt, Who, as_json
+from mcp_gateway.orders.halts.switch import Halts
 from mcp_gateway.orders.service import OrderService
-from mcp_gateway.orders.steps import Origin
 from mcp_gateway.risk.case import WIDE
 from mcp_gateway.telemetry import logs
 

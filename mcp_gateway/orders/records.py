@@ -14,10 +14,10 @@ from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import NotFound, RequestInvalid
 from mcp_gateway.freqtrade.client import FreqtradeClient
-from mcp_gateway.orders import answers
-from mcp_gateway.orders.comparison import compare
-from mcp_gateway.orders.ledger import Ledger
-from mcp_gateway.orders.settlement import Decision, settle
+from mcp_gateway.orders.book import answers
+from mcp_gateway.orders.book.ledger import Ledger
+from mcp_gateway.orders.evidence.comparison import compare
+from mcp_gateway.orders.settling.settlement import Decision, settle
 
 MOST_ROWS: Final = 1000
 LARGEST_ID: Final = 2**63 - 1

@@ -17,21 +17,21 @@ from mcp_gateway.errors import (
     NotFound,
     StoreUnavailable,
 )
-from mcp_gateway.orders import answers, protocol
-from mcp_gateway.orders.approvals import Approvals
-from mcp_gateway.orders.cancellation import Cancellation, cancel_unanswered
-from mcp_gateway.orders.carriage import Carriage
-from mcp_gateway.orders.detached import Detached
-from mcp_gateway.orders.dispatch import Dispatch
-from mcp_gateway.orders.dry_run import dry_run
-from mcp_gateway.orders.follow import Follower
-from mcp_gateway.orders.intake import Intake
-from mcp_gateway.orders.ledger import Ledger, Superseded
-from mcp_gateway.orders.preview import preview_of
-from mcp_gateway.orders.reconcile import Reconciler
-from mcp_gateway.orders.seals import Seals
-from mcp_gateway.orders.steps import Origin, audit_event
-from mcp_gateway.orders.submission import Submission
+from mcp_gateway.orders.approvals.decisions import Approvals
+from mcp_gateway.orders.approvals.dispatch import Dispatch
+from mcp_gateway.orders.book import answers, protocol
+from mcp_gateway.orders.book.detached import Detached
+from mcp_gateway.orders.book.ledger import Ledger, Superseded
+from mcp_gateway.orders.book.steps import Origin, audit_event
+from mcp_gateway.orders.sending.carriage import Carriage
+from mcp_gateway.orders.sending.dry_run import dry_run
+from mcp_gateway.orders.sending.intake import Intake
+from mcp_gateway.orders.sending.preview import preview_of
+from mcp_gateway.orders.sending.seals import Seals
+from mcp_gateway.orders.sending.submission import Submission
+from mcp_gateway.orders.settling.cancellation import Cancellation, cancel_unanswered
+from mcp_gateway.orders.settling.follow import Follower
+from mcp_gateway.orders.settling.reconcile import Reconciler
 from mcp_gateway.risk.facts import NO_GRANTS, Grants
 from mcp_gateway.telemetry import metrics
 

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 from mcp_gateway.domain.orders import OrderRecord, State, canonical
 from mcp_gateway.errors import BotError, GatewayError
-from mcp_gateway.orders.background import forever
-from mcp_gateway.orders.facts import FactFinder
-from mcp_gateway.orders.halt_records import NewHalt, Who
-from mcp_gateway.orders.halts import Halts
+from mcp_gateway.orders.book.background import forever
+from mcp_gateway.orders.halts.records import NewHalt, Who
+from mcp_gateway.orders.halts.switch import Halts
+from mcp_gateway.orders.sending.facts import FactFinder
 from mcp_gateway.risk.case import lost
 from mcp_gateway.risk.facts import Facts, HaltScope, midnight
 from mcp_gateway.telemetry import logs

@@ -11,11 +11,11 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.domain.operations import OPERATIONS, TOOLS
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.approvals import APPROVED_LASTS, MOST_WAITING
-from mcp_gateway.orders.dispatch import NOT_OURS_YET
-from mcp_gateway.orders.protocol import Event
-from mcp_gateway.orders.question import Question, quoted
-from mcp_gateway.orders.steps import Move
+from mcp_gateway.orders.approvals.decisions import APPROVED_LASTS, MOST_WAITING
+from mcp_gateway.orders.approvals.dispatch import NOT_OURS_YET
+from mcp_gateway.orders.book.protocol import Event
+from mcp_gateway.orders.book.question import Question, quoted
+from mcp_gateway.orders.book.steps import Move
 from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.risk.policy import Limits
 from mcp_gateway.storage.schema import halts

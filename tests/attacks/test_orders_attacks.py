@@ -20,10 +20,10 @@ from mcp_gateway.errors import (
     StoreUnavailable,
 )
 from mcp_gateway.freqtrade.connections import Connections
-from mcp_gateway.orders import moves
-from mcp_gateway.orders.absence import Patience
-from mcp_gateway.orders.follow import CANCEL_ACTS, INTERVAL_S
-from mcp_gateway.orders.reconcile import ORIGIN
+from mcp_gateway.orders.book import moves
+from mcp_gateway.orders.evidence.absence import Patience
+from mcp_gateway.orders.settling.follow import CANCEL_ACTS, INTERVAL_S
+from mcp_gateway.orders.settling.reconcile import ORIGIN
 from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.risk.policy import BUILT_IN, Policy
 from mcp_gateway.storage import engines

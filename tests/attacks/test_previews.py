@@ -12,7 +12,7 @@ from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Admission, Principal, admission_by_the_gate
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.seals import LASTS_S, Seals
+from mcp_gateway.orders.sending.seals import LASTS_S, Seals
 from mcp_gateway.risk.facts import Previewed
 from mcp_gateway.risk.policy import Limits, Policy
 from tests.support.clock import ManualClock

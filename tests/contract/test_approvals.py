@@ -11,9 +11,9 @@ from sqlalchemy import update
 
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.approvals import APPROVED_LASTS
-from mcp_gateway.orders.dispatch import NOT_OURS_YET
-from mcp_gateway.orders.submission import APPROVAL_WAIT
+from mcp_gateway.orders.approvals.decisions import APPROVED_LASTS
+from mcp_gateway.orders.approvals.dispatch import NOT_OURS_YET
+from mcp_gateway.orders.sending.submission import APPROVAL_WAIT
 from mcp_gateway.storage.schema import orders as orders_table
 from tests.support.asking import CONSOLE, approver, asking, id_of, waiting
 from tests.support.clock import ManualClock

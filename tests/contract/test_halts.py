@@ -12,9 +12,9 @@ import pytest
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.halt_records import NewHalt, Who
-from mcp_gateway.orders.halts import Halts
-from mcp_gateway.orders.local_halts import LocalHalts
+from mcp_gateway.orders.halts.local import LocalHalts
+from mcp_gateway.orders.halts.records import NewHalt, Who
+from mcp_gateway.orders.halts.switch import Halts
 from mcp_gateway.storage.sql import Store
 from tests.support.clock import START, ManualClock
 from tests.support.desk import Desk, admission, open_desk, order, refused

@@ -17,7 +17,7 @@ from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import AuditLog
 from mcp_gateway.domain.orders import OrderRecord, Side, State
 from mcp_gateway.errors import StoreUnavailable
-from mcp_gateway.orders.ledger import (
+from mcp_gateway.orders.book.ledger import (
     LONGEST_WINDOW,
     Ledger,
     OrderClaimed,
@@ -25,8 +25,8 @@ from mcp_gateway.orders.ledger import (
     Received,
     Superseded,
 )
-from mcp_gateway.orders.protocol import Event, after, says_something
-from mcp_gateway.orders.steps import Move, Origin
+from mcp_gateway.orders.book.protocol import Event, after, says_something
+from mcp_gateway.orders.book.steps import Move, Origin
 from mcp_gateway.risk.facts import Sent, Standing
 from mcp_gateway.storage.sql import Store
 from tests.support.clock import START, ManualClock

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from mcp_gateway.orders.rows import HOLDINGS
+from mcp_gateway.orders.book.rows import HOLDINGS
 from mcp_gateway.storage.sql import Store
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]

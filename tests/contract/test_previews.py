@@ -12,9 +12,9 @@ import pytest
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.principals import Principal
 from mcp_gateway.errors import GatewayError, PreviewRefused
-from mcp_gateway.orders.intake import new_record
-from mcp_gateway.orders.ledger import Ledger, Received
-from mcp_gateway.orders.steps import Origin, audit_event
+from mcp_gateway.orders.book.ledger import Ledger, Received
+from mcp_gateway.orders.book.steps import Origin, audit_event
+from mcp_gateway.orders.sending.intake import new_record
 from mcp_gateway.storage.sql import Store
 from tests.support.clock import START, ManualClock
 from tests.support.desk import PAIR, Desk, open_desk, order

@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 
 from mcp_gateway.domain.orders import OrderRecord, State
-from mcp_gateway.orders import protocol
-from mcp_gateway.orders.ledger import Ledger, OrderClaimed, PlaceTaken, Received, Superseded
-from mcp_gateway.orders.protocol import Event, IllegalMove
-from mcp_gateway.orders.steps import Move, Origin, audit_event
+from mcp_gateway.orders.book import protocol
+from mcp_gateway.orders.book.ledger import Ledger, OrderClaimed, PlaceTaken, Received, Superseded
+from mcp_gateway.orders.book.protocol import Event, IllegalMove
+from mcp_gateway.orders.book.steps import Move, Origin, audit_event
 from mcp_gateway.risk.facts import Standing
 from mcp_gateway.storage.sql import Store
 from tests.proofs.simulation.ledger import SimulatedLedger

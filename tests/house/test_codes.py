@@ -10,7 +10,7 @@ import pytest
 from mcp_gateway.errors import NotPending, PreviewRefused
 from mcp_gateway.freqtrade.answers import REASONS, TURNED_AWAY
 from mcp_gateway.freqtrade.messages import Reason
-from mcp_gateway.orders import answers
+from mcp_gateway.orders.book import answers
 from tests.house.repository import PACKAGE, page, rows
 
 pytestmark = pytest.mark.unit

@@ -49,7 +49,7 @@ def test_no_agent_can_settle_an_order() -> None:
 
 def test_the_way_to_a_settlement_is_the_command_lines_alone() -> None:
     """The faces of the agents can't even name it: each step has one caller."""
-    assert importers("mcp_gateway.orders.settlement") == {"orders/records.py"}
+    assert importers("mcp_gateway.orders.settling.settlement") == {"orders/records.py"}
     assert importers("mcp_gateway.orders.records") == {"orders/books.py", "cli/records.py"}
     assert all(name.startswith("cli/") for name in importers("mcp_gateway.cli.records"))
     # The gateway's own books carry the records; their verbs are in the module above.

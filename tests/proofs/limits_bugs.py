@@ -13,14 +13,14 @@ def _bug(name: str, file: str, old: str, new: str) -> Variant:
 
 LIMIT_BUGS: Final = (
     _bug(
-        "what others hold is read before the ledger's turn", "orders/submission.py",
+        "what others hold is read before the ledger's turn", "orders/sending/submission.py",
         "        def weigh(standing: Standing) -> Sequence[Move]:\n",
         "        early = await self.ledger.standing(record, seen)\n\n"
         "        def weigh(_now: Standing) -> Sequence[Move]:\n"
         "            standing = early\n",
     ),
     _bug(
-        "what was placed behind the bot's word is not counted", "orders/submission.py",
+        "what was placed behind the bot's word is not counted", "orders/sending/submission.py",
         "            return await self.ledger.weigh(record, seen, weigh, origin)\n",
         "            return await self.ledger.weigh(record, 10**9, weigh, origin)\n",
     ),

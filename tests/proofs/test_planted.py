@@ -33,7 +33,7 @@ def test_a_planted_bug_is_found(variant: Variant) -> None:
 def test_a_proof_that_crashes_has_found_nothing(planted: Variant, line: str) -> None:
     """Python's exit code of a crash is the one by which a proof says that it found a bug."""
     first = '"""The ledger\'s statements,'
-    broken = Change("mcp_gateway/orders/rows.py", first, f"{line}\n{first}")
+    broken = Change("mcp_gateway/orders/book/rows.py", first, f"{line}\n{first}")
     hunted = hunt(Variant("a crash", (broken,), planted.proof))
     assert not hunted.found, hunted.told
 

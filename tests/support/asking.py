@@ -9,7 +9,7 @@ from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest
 from mcp_gateway.domain.principals import Admission, Principal, admission_by_the_gate
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.person import Person
+from mcp_gateway.orders.book.person import Person
 from mcp_gateway.risk.policy import Limits, Policy
 from tests.support.desk import Desk, admission, order, stored
 from tests.support.policy import POLICY, POLICY_FILE

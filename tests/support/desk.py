@@ -15,19 +15,19 @@ from mcp_gateway.domain.positions import Mode
 from mcp_gateway.domain.principals import Admission, Principal, admission_by_the_gate
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.market.service import Market
-from mcp_gateway.orders.absence import Patience
-from mcp_gateway.orders.bot_switch import BotSwitch
-from mcp_gateway.orders.detached import detached
-from mcp_gateway.orders.facts import FactFinder
-from mcp_gateway.orders.follow import INTERVAL_S, Follower
-from mcp_gateway.orders.halts import Halts
-from mcp_gateway.orders.ledger import Ledger
-from mcp_gateway.orders.local_halts import LocalHalts
-from mcp_gateway.orders.reconcile import ORIGIN, Reconciler
-from mcp_gateway.orders.seals import Seals
+from mcp_gateway.orders.book.detached import detached
+from mcp_gateway.orders.book.ledger import Ledger
+from mcp_gateway.orders.book.steps import audit_event
+from mcp_gateway.orders.evidence.absence import Patience
+from mcp_gateway.orders.halts.bot_switch import BotSwitch
+from mcp_gateway.orders.halts.local import LocalHalts
+from mcp_gateway.orders.halts.switch import Halts
+from mcp_gateway.orders.sending.facts import FactFinder
+from mcp_gateway.orders.sending.seals import Seals
+from mcp_gateway.orders.sending.submission import Submission
 from mcp_gateway.orders.service import OrderService
-from mcp_gateway.orders.steps import audit_event
-from mcp_gateway.orders.submission import Submission
+from mcp_gateway.orders.settling.follow import INTERVAL_S, Follower
+from mcp_gateway.orders.settling.reconcile import ORIGIN, Reconciler
 from mcp_gateway.orders.watch import Watch
 from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.risk.policy import Policy

@@ -36,11 +36,11 @@ class Failpoint:
     begins: Literal["received", "sent", "stopping"] = "received"
 
 
-LEDGER: Final = "mcp_gateway.orders.ledger:Ledger"
-COMMITTED: Final = "mcp_gateway.orders.ledger:_written"
-BEGIN: Final = "mcp_gateway.orders.rows:begin"  # within a transaction: a new order, whole
-APPLY: Final = "mcp_gateway.orders.rows:apply"  # within a transaction: the order's row
-NOTE: Final = "mcp_gateway.orders.rows:note"  # behind it: history and audit rows
+LEDGER: Final = "mcp_gateway.orders.book.ledger:Ledger"
+COMMITTED: Final = "mcp_gateway.orders.book.ledger:_written"
+BEGIN: Final = "mcp_gateway.orders.book.rows:begin"  # within a transaction: a new order, whole
+APPLY: Final = "mcp_gateway.orders.book.rows:apply"  # within a transaction: the order's row
+NOTE: Final = "mcp_gateway.orders.book.rows:note"  # behind it: history and audit rows
 EXCHANGE: Final = "mcp_gateway.freqtrade.connections:_exchange"
 WIRE: Final = "httpcore2._async.http11:AsyncHTTP11Connection"
 
@@ -62,7 +62,7 @@ FAILPOINTS: Final[dict[str, Failpoint]] = {
     "before received": Failpoint(f"{LEDGER}.receive", "before"),
     "received, uncommitted": Failpoint(BEGIN, "after"),
     "received": Failpoint(f"{LEDGER}.receive", "after"),
-    "facts gathered": Failpoint("mcp_gateway.orders.facts:FactFinder.facts", "after"),
+    "facts gathered": Failpoint("mcp_gateway.orders.sending.facts:FactFinder.facts", "after"),
     "weighed": Failpoint(APPLY, "before", _first("reserved")),
     "sent, half written": Failpoint(NOTE, "before", _first("reserved")),
     "sent, uncommitted": Failpoint(NOTE, "after", _first("reserved")),
@@ -82,12 +82,12 @@ FAILPOINTS: Final[dict[str, Failpoint]] = {
     "resolved, uncommitted": Failpoint(
         NOTE, "after", _first("placed", "rejected"), begins="sent"
     ),
-    "drain": Failpoint("mcp_gateway.orders.detached:Detached.drain", "before", begins="stopping"),
+    "drain": Failpoint("mcp_gateway.orders.book.detached:Detached.drain", "before", begins="stopping"),
 }  # fmt: skip
 
 # Waits of the gateway that no setting scales, as they are in these processes.
 PACES: Final[dict[str, Any]] = {
-    "mcp_gateway.orders.reconcile:INTERVAL_S": 0.2,
+    "mcp_gateway.orders.settling.reconcile:INTERVAL_S": 0.2,
     "mcp_gateway.orders.books:CYCLE_S": 0.4,
 }
 END: Final = "failpoint reached: "

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mcp_gateway.orders.halt_records import OPERATOR, HaltRecord, HaltRequest, NewHalt, Who
-from mcp_gateway.orders.halts import Halts
-from mcp_gateway.orders.local_halts import LocalHalts
+from mcp_gateway.orders.halts.local import LocalHalts
+from mcp_gateway.orders.halts.records import OPERATOR, HaltRecord, HaltRequest, NewHalt, Who
+from mcp_gateway.orders.halts.switch import Halts
 from mcp_gateway.risk.facts import Standing
 from tests.support.clock import START
 from tests.support.desk import Desk

@@ -23,7 +23,7 @@ from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import NotPending, NotPermitted
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.orders.person import Person
+from mcp_gateway.orders.book.person import Person
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports.credentials import shown
 

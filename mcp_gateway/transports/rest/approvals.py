@@ -9,15 +9,15 @@ from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import NotPermitted
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.orders import answers
-from mcp_gateway.orders.person import Person
+from mcp_gateway.orders.book import answers
+from mcp_gateway.orders.book.person import Person
 from mcp_gateway.transports.invalid import invalid
 from mcp_gateway.transports.requests import Answer, Request
 from mcp_gateway.transports.rest.queries import NoQuery
 from mcp_gateway.transports.rest.shapes import Approval, Decline
 
 if TYPE_CHECKING:  # the SQL libraries behind it are imported when the store opens
-    from mcp_gateway.orders.approvals import Approvals
+    from mcp_gateway.orders.approvals.decisions import Approvals
 
 Body = TypeVar("Body", bound=BaseModel)
 

@@ -8,14 +8,14 @@ from pydantic import BaseModel, ValidationError
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import NotPermitted
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.orders.halt_records import HaltRequest, ReleaseRequest, Who, as_json
-from mcp_gateway.orders.halt_verbs import Board, by_id, halted, listed
+from mcp_gateway.orders.halts.records import HaltRequest, ReleaseRequest, Who, as_json
+from mcp_gateway.orders.halts.verbs import Board, by_id, halted, listed
 from mcp_gateway.transports.invalid import invalid
 from mcp_gateway.transports.requests import Answer, Request
 from mcp_gateway.transports.rest.queries import NoQuery
 
 if TYPE_CHECKING:
-    from mcp_gateway.orders.halts import Halts
+    from mcp_gateway.orders.halts.switch import Halts
 
 # Whoever has one of these trades, or lets trade; it may stop itself, and not let itself go again.
 Body = TypeVar("Body", bound=BaseModel)

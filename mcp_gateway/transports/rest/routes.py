@@ -4,7 +4,7 @@ from mcp_gateway.access.clients import Clients
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Credentials
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.orders.halt_records import HaltRequest, ReleaseRequest
+from mcp_gateway.orders.halts.records import HaltRequest, ReleaseRequest
 from mcp_gateway.settings import Settings
 from mcp_gateway.transports.requests import FORM, JSON, Answer, Request
 from mcp_gateway.transports.rest import (

@@ -15,8 +15,8 @@ from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest
 from mcp_gateway.domain.positions import Mode
 from mcp_gateway.freqtrade.orders import Entry
-from mcp_gateway.orders.rows import Superseded
-from mcp_gateway.orders.steps import audit_event
+from mcp_gateway.orders.book.rows import Superseded
+from mcp_gateway.orders.book.steps import audit_event
 from mcp_gateway.risk.policy import Limits, Policy
 from tests.proofs.simulation.bot import FEE_RATE, PRICE, STEP, SimulatedBot
 from tests.proofs.simulation.engine import pause

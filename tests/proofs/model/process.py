@@ -10,15 +10,15 @@ from typing import Any, Final
 import anyio
 
 from mcp_gateway.market.service import Market
-from mcp_gateway.orders.absence import Patience
-from mcp_gateway.orders.detached import Detached, detached
-from mcp_gateway.orders.facts import FactFinder
-from mcp_gateway.orders.follow import Follower
-from mcp_gateway.orders.ledger import Ledger
-from mcp_gateway.orders.reconcile import Reconciler
-from mcp_gateway.orders.seals import Seals
+from mcp_gateway.orders.book.detached import Detached, detached
+from mcp_gateway.orders.book.ledger import Ledger
+from mcp_gateway.orders.evidence.absence import Patience
+from mcp_gateway.orders.sending.facts import FactFinder
+from mcp_gateway.orders.sending.seals import Seals
+from mcp_gateway.orders.sending.submission import Submission
 from mcp_gateway.orders.service import OrderService
-from mcp_gateway.orders.submission import Submission
+from mcp_gateway.orders.settling.follow import Follower
+from mcp_gateway.orders.settling.reconcile import Reconciler
 from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.storage.kv import open_kv
 from tests.proofs.model.bot import LATEST_EFFECT_S, WatchedBot

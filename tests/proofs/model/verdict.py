@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from mcp_gateway.domain.orders import OrderRequest, State, canonical
-from mcp_gateway.orders import protocol
-from mcp_gateway.orders.protocol import Event
+from mcp_gateway.orders.book import protocol
+from mcp_gateway.orders.book.protocol import Event
 from tests.proofs.model.books import Books, Row
 from tests.proofs.model.bot import Key, WatchedBot
 from tests.support.policy import POLICY

@@ -11,7 +11,7 @@ from typing import Any, Never
 import structlog
 
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.rows import Superseded
+from mcp_gateway.orders.book.rows import Superseded
 from tests.proofs.simulation.tape import Tape
 from tests.proofs.simulation.world import Wish, World
 

@@ -8,10 +8,10 @@ from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
 from mcp_gateway.errors import StoreUnavailable
-from mcp_gateway.orders import protocol
-from mcp_gateway.orders.ledger import LONGEST_WINDOW, Received, Weigh
-from mcp_gateway.orders.rows import OrderClaimed, PlaceTaken, Superseded
-from mcp_gateway.orders.steps import Move, Origin, Step, walk
+from mcp_gateway.orders.book import protocol
+from mcp_gateway.orders.book.ledger import LONGEST_WINDOW, Received, Weigh
+from mcp_gateway.orders.book.rows import OrderClaimed, PlaceTaken, Superseded
+from mcp_gateway.orders.book.steps import Move, Origin, Step, walk
 from mcp_gateway.risk.facts import Holding, Sent, Standing
 from tests.proofs.simulation.engine import step
 from tests.proofs.simulation.tape import Tape

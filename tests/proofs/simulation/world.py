@@ -10,14 +10,14 @@ from mcp_gateway.domain.orders import OrderRecord, OrderRequest, Side, State
 from mcp_gateway.domain.positions import Balance, BotState, Mode
 from mcp_gateway.errors import BotError, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
-from mcp_gateway.orders import marks, protocol
-from mcp_gateway.orders.absence import Patience
-from mcp_gateway.orders.facts import FactFinder
-from mcp_gateway.orders.ledger import Ledger
-from mcp_gateway.orders.reconcile import Reconciler
-from mcp_gateway.orders.rows import Superseded
-from mcp_gateway.orders.steps import Origin, audit_event
-from mcp_gateway.orders.submission import Submission
+from mcp_gateway.orders.book import marks, protocol
+from mcp_gateway.orders.book.ledger import Ledger
+from mcp_gateway.orders.book.rows import Superseded
+from mcp_gateway.orders.book.steps import Origin, audit_event
+from mcp_gateway.orders.evidence.absence import Patience
+from mcp_gateway.orders.sending.facts import FactFinder
+from mcp_gateway.orders.sending.submission import Submission
+from mcp_gateway.orders.settling.reconcile import Reconciler
 from mcp_gateway.risk.facts import Facts, Price
 from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.risk.policy import BUILT_IN, Policy

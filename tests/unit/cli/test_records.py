@@ -7,7 +7,7 @@ import pytest
 
 from mcp_gateway.cli import records
 from mcp_gateway.cli.policy_verbs import POLICY_VERBS
-from mcp_gateway.orders import approval_records
+from mcp_gateway.orders.approvals import verbs as approval_records
 from mcp_gateway.orders.records import VERBS
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from mcp_gateway.orders.absence import DOWN_S, Look, Patience, Watch, missed, unanswered
+from mcp_gateway.orders.evidence.absence import DOWN_S, Look, Patience, Watch, missed, unanswered
 
 pytestmark = pytest.mark.unit
 

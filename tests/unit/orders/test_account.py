@@ -16,7 +16,7 @@ from mcp_gateway.domain.positions import Mode
 from mcp_gateway.domain.principals import Admission, Principal, admission_by_the_gate
 from mcp_gateway.errors import BotUnavailable, StoreUnavailable
 from mcp_gateway.orders.account import LEDGER_WAIT_S, Account, Accounts
-from mcp_gateway.orders.facts import FactFinder
+from mcp_gateway.orders.sending.facts import FactFinder
 from mcp_gateway.risk.allowance import OF_AGENT, OF_PAIR, Allowance
 from mcp_gateway.risk.facts import Halt
 from mcp_gateway.risk.hours import read

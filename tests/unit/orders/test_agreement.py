@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest, Preview, State
 from mcp_gateway.domain.positions import Mode
 from mcp_gateway.errors import GatewayError, NotFound
-from mcp_gateway.orders import protocol
+from mcp_gateway.orders.book import protocol
 from mcp_gateway.risk.policy import Hours, Limits, Policy, Totals
 from mcp_gateway.risk.rules import RULES
 from tests.support.clock import ManualClock

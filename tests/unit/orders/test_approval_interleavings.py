@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders import protocol
-from mcp_gateway.orders.submission import APPROVAL_WAIT
+from mcp_gateway.orders.book import protocol
+from mcp_gateway.orders.sending.submission import APPROVAL_WAIT
 from tests.support.asking import CONSOLE, approver, asking, waiting
 from tests.support.clock import ManualClock
 from tests.support.desk import Desk, admission, open_desk

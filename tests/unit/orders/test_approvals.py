@@ -12,14 +12,15 @@ import pytest
 
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.errors import GatewayError, NotPending
-from mcp_gateway.orders import answers, dispatch
-from mcp_gateway.orders.approvals import APPROVED_LASTS
-from mcp_gateway.orders.comparison import compare
-from mcp_gateway.orders.dispatch import NOT_OURS_YET
-from mcp_gateway.orders.person import Person
-from mcp_gateway.orders.protocol import HELD
-from mcp_gateway.orders.question import Question
-from mcp_gateway.orders.submission import APPROVAL_WAIT
+from mcp_gateway.orders.approvals import dispatch
+from mcp_gateway.orders.approvals.decisions import APPROVED_LASTS
+from mcp_gateway.orders.approvals.dispatch import NOT_OURS_YET
+from mcp_gateway.orders.book import answers
+from mcp_gateway.orders.book.person import Person
+from mcp_gateway.orders.book.protocol import HELD
+from mcp_gateway.orders.book.question import Question
+from mcp_gateway.orders.evidence.comparison import compare
+from mcp_gateway.orders.sending.submission import APPROVAL_WAIT
 from tests.support.asking import (
     CONSOLE,
     LINE,

@@ -11,9 +11,9 @@ import pytest
 
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import BotUnavailable, GatewayError, RequestInvalid, StoreUnavailable
-from mcp_gateway.orders import background
-from mcp_gateway.orders.background import NONSENSE, for_each, forever
-from mcp_gateway.orders.ledger import Superseded
+from mcp_gateway.orders.book import background
+from mcp_gateway.orders.book.background import NONSENSE, for_each, forever
+from mcp_gateway.orders.book.ledger import Superseded
 from tests.support.clock import START, ManualClock
 from tests.support.heard import heard
 

@@ -4,7 +4,7 @@ import pytest
 
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import BotUnavailable
-from mcp_gateway.orders.bot_books import MOST_WALKS, PAGE, every_trade
+from mcp_gateway.orders.evidence.bot_books import MOST_WALKS, PAGE, every_trade
 from tests.support.busybot import BusyBot
 from tests.support.clock import ManualClock
 

@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.bot_switch import BotSwitch
+from mcp_gateway.orders.halts.bot_switch import BotSwitch
 from tests.support.desk import Desk, admission, order
 from tests.support.halting import halted, resumed
 

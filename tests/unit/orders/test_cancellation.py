@@ -11,7 +11,7 @@ import pytest
 
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.errors import GatewayError, NotFound
-from mcp_gateway.orders.follow import INTERVAL_S
+from mcp_gateway.orders.settling.follow import INTERVAL_S
 from tests.support.clock import ManualClock
 from tests.support.desk import Desk, admission, open_desk, order, refused, rested, stored
 from tests.support.tradingbot import TradingBot

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mcp_gateway.errors import BotUnavailable, GatewayError, OutcomeUnknown
-from mcp_gateway.orders.comparison import MEANINGS, Comparison, compare
-from mcp_gateway.orders.settlement import Decision, settle
+from mcp_gateway.orders.evidence.comparison import MEANINGS, Comparison, compare
+from mcp_gateway.orders.settling.settlement import Decision, settle
 from tests.support.busybot import BusyBot
 from tests.support.clock import ManualClock
 from tests.support.desk import BOT, PAIR, Desk, admission, open_desk, order

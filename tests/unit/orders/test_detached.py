@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from mcp_gateway.errors import Draining, OutcomeUnknown
-from mcp_gateway.orders.detached import Detached, detached
+from mcp_gateway.orders.book.detached import Detached, detached
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 

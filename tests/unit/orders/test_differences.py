@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mcp_gateway.domain.orders import OrderRecord, Side, State
 from mcp_gateway.domain.positions import Trade, TradeOrder
 from mcp_gateway.freqtrade.orders import EXIT_TAG
-from mcp_gateway.orders import protocol
-from mcp_gateway.orders.comparison import MEANINGS, Difference, differences
+from mcp_gateway.orders.book import protocol
+from mcp_gateway.orders.evidence.comparison import MEANINGS, Difference, differences
 from tests.support.clock import START
 
 pytestmark = pytest.mark.unit

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mcp_gateway.orders.explain import explain
+from mcp_gateway.orders.sending.explain import explain
 from mcp_gateway.risk.rules import RULES
 from tests.support.clock import ManualClock
 from tests.support.desk import PAIR, Desk, admission, open_desk, order

@@ -11,9 +11,9 @@ import pytest
 from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.domain.orders import OrderRecord, Side, State
 from mcp_gateway.errors import BotUnavailable
-from mcp_gateway.orders.facts import CLOSED_TRADES_KEPT_S, LISTS_KEPT_S
-from mcp_gateway.orders.reconcile import ORIGIN
-from mcp_gateway.orders.steps import audit_event
+from mcp_gateway.orders.book.steps import audit_event
+from mcp_gateway.orders.sending.facts import CLOSED_TRADES_KEPT_S, LISTS_KEPT_S
+from mcp_gateway.orders.settling.reconcile import ORIGIN
 from mcp_gateway.risk.facts import Facts
 from mcp_gateway.risk.keeper import PolicyKeeper
 from mcp_gateway.risk.policy import BUILT_IN

@@ -9,8 +9,8 @@ import pytest
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.positions import Trade, TradeOrder
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders import background, marks
-from mcp_gateway.orders.follow import INTERVAL_S
+from mcp_gateway.orders.book import background, marks
+from mcp_gateway.orders.settling.follow import INTERVAL_S
 from mcp_gateway.telemetry import metrics
 from tests.support.desk import (
     PATIENCE,

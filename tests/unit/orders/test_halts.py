@@ -8,8 +8,8 @@ import pytest
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.halt_file import HIDDEN, UNREADABLE, UNTOLD, HaltFile
-from mcp_gateway.orders.local_halts import LocalHalts
+from mcp_gateway.orders.halts.file import HIDDEN, UNREADABLE, UNTOLD, HaltFile
+from mcp_gateway.orders.halts.local import LocalHalts
 from tests.support.clock import ManualClock
 from tests.support.desk import Desk, admission, open_desk, order, refused, rested, stored
 from tests.support.halting import (

@@ -10,7 +10,7 @@ from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.freqtrade.events import BotEvents
 from mcp_gateway.freqtrade.messages import BotEvent, Reason
-from mcp_gateway.orders.follow import CANCELS_KEPT, INTERVAL_S, SHORTEST_PAUSE_S
+from mcp_gateway.orders.settling.follow import CANCELS_KEPT, INTERVAL_S, SHORTEST_PAUSE_S
 from tests.support.desk import Desk, followed_twice, rested, stored
 from tests.support.messenger import TOKEN, messenger
 

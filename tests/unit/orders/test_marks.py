@@ -7,7 +7,7 @@ import pytest
 
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import OutcomeUnknown
-from mcp_gateway.orders.marks import find_exits
+from mcp_gateway.orders.book.marks import find_exits
 from tests.support.clock import ManualClock
 from tests.support.desk import PATIENCE, Desk, admission, open_desk, order
 from tests.support.tradingbot import TradingBot

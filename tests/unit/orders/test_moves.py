@@ -11,11 +11,11 @@ from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Refused, Unans
 from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.domain.orders import Check, HistoryEntry, OrderRecord, Side, State
 from mcp_gateway.domain.positions import BotState, Trade, TradeOrder
-from mcp_gateway.orders import moves, protocol
-from mcp_gateway.orders.marks import Execution
-from mcp_gateway.orders.moves import Noted
-from mcp_gateway.orders.protocol import Event
-from mcp_gateway.orders.steps import Move
+from mcp_gateway.orders.book import moves, protocol
+from mcp_gateway.orders.book.marks import Execution
+from mcp_gateway.orders.book.moves import Noted
+from mcp_gateway.orders.book.protocol import Event
+from mcp_gateway.orders.book.steps import Move
 from mcp_gateway.risk.facts import Facts, Price
 from mcp_gateway.risk.judge import Verdict
 from tests.support.clock import START

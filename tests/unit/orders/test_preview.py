@@ -12,8 +12,8 @@ from mcp_gateway.domain.market import MarketRules
 from mcp_gateway.domain.orders import Preview
 from mcp_gateway.domain.positions import Balance, BotState
 from mcp_gateway.errors import BotUnavailable, NotPermitted
-from mcp_gateway.orders.preview import ABOUT_PREVIEWS, preview_of
-from mcp_gateway.orders.seals import LASTS_S
+from mcp_gateway.orders.sending.preview import ABOUT_PREVIEWS, preview_of
+from mcp_gateway.orders.sending.seals import LASTS_S
 from mcp_gateway.risk.facts import Facts, Price
 from mcp_gateway.risk.policy import Limits
 from mcp_gateway.risk.rules import RULES

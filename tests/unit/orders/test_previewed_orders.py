@@ -12,8 +12,8 @@ import pytest
 
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import StoreUnavailable
-from mcp_gateway.orders.person import Person
-from mcp_gateway.orders.seals import LASTS_S
+from mcp_gateway.orders.book.person import Person
+from mcp_gateway.orders.sending.seals import LASTS_S
 from mcp_gateway.risk.policy import Limits, Policy
 from tests.support.clock import ManualClock
 from tests.support.desk import Desk, admission, open_desk, order, refused, stored

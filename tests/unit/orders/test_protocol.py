@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Refused, Unanswered
 from mcp_gateway.domain.orders import State
 from mcp_gateway.domain.positions import TradeOrder
-from mcp_gateway.orders import protocol
-from mcp_gateway.orders.protocol import Due, Event, IllegalMove, after, heard, is_final, outcome
+from mcp_gateway.orders.book import protocol
+from mcp_gateway.orders.book.protocol import (
+    Due,
+    Event,
+    IllegalMove,
+    after,
+    heard,
+    is_final,
+    outcome,
+)
 
 pytestmark = pytest.mark.unit
 

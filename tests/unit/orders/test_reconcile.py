@@ -9,9 +9,9 @@ import pytest
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.domain.positions import Trade
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders import background, marks
-from mcp_gateway.orders.absence import DOWN_S
-from mcp_gateway.orders.reconcile import INTERVAL_S
+from mcp_gateway.orders.book import background, marks
+from mcp_gateway.orders.evidence.absence import DOWN_S
+from mcp_gateway.orders.settling.reconcile import INTERVAL_S
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
 from tests.support.desk import (

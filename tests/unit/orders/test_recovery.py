@@ -9,7 +9,7 @@ import pytest
 
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.steps import Origin, audit_event
+from mcp_gateway.orders.book.steps import Origin, audit_event
 from tests.support.clock import ManualClock
 from tests.support.desk import admission, open_desk, order
 from tests.support.tradingbot import TradingBot

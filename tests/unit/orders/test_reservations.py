@@ -11,8 +11,8 @@ import pytest
 
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders.sending.submission import Submission
 from mcp_gateway.orders.service import OrderService
-from mcp_gateway.orders.submission import Submission
 from tests.support.clock import ManualClock
 from tests.support.desk import BOT, PATIENCE, Desk, admission, open_desk, order, refused, stored
 from tests.support.tradebook import PRICE

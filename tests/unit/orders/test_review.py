@@ -8,8 +8,9 @@ import pytest
 from mcp_gateway.audit.log import AuditLog
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import GatewayError, OutcomeUnknown
-from mcp_gateway.orders import answers, contradiction, reconcile
+from mcp_gateway.orders.book import answers, contradiction
 from mcp_gateway.orders.records import VERBS, Records
+from mcp_gateway.orders.settling import reconcile
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
 from tests.support.desk import BOT, PAIR, Desk, admission, open_desk, order, refused

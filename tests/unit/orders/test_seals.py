@@ -17,8 +17,8 @@ from mcp_gateway.access.keyring import Keyring
 from mcp_gateway.domain.orders import LARGEST_NUMBER, OrderRecord, PreviewId
 from mcp_gateway.domain.principals import Principal
 from mcp_gateway.errors import PreviewRefused
-from mcp_gateway.orders.intake import new_record
-from mcp_gateway.orders.seals import LASTS_S, LONGEST_CHARS, PREVIEWS, Opened, Seals
+from mcp_gateway.orders.sending.intake import new_record
+from mcp_gateway.orders.sending.seals import LASTS_S, LONGEST_CHARS, PREVIEWS, Opened, Seals
 from mcp_gateway.risk.facts import Previewed
 from mcp_gateway.risk.policy import BUILT_IN
 from tests.support.clock import START, ManualClock

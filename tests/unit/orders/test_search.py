@@ -7,8 +7,8 @@ import pytest
 
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest, State
 from mcp_gateway.errors import BotUnavailable
-from mcp_gateway.orders.moves import Noted
-from mcp_gateway.orders.search import RECENT_TRADES, Search, TradeGone
+from mcp_gateway.orders.book.moves import Noted
+from mcp_gateway.orders.evidence.search import RECENT_TRADES, Search, TradeGone
 from tests.support.busybot import BusyBot
 from tests.support.clock import ManualClock
 from tests.support.desk import (

@@ -11,9 +11,9 @@ from mcp_gateway.errors import (
     IdempotencyConflict,
     OrderDenied,
 )
-from mcp_gateway.orders import answers
-from mcp_gateway.orders.reconcile import ORIGIN
-from mcp_gateway.orders.steps import audit_event
+from mcp_gateway.orders.book import answers
+from mcp_gateway.orders.book.steps import audit_event
+from mcp_gateway.orders.settling.reconcile import ORIGIN
 from tests.support.desk import Desk, admission, order, refused
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]

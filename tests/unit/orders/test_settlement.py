@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import BotUnavailable, GatewayError, RequestInvalid
-from mcp_gateway.orders.settlement import Decision, settle
+from mcp_gateway.orders.settling.settlement import Decision, settle
 from tests.support.clock import ManualClock
 from tests.support.desk import BOT, Desk, admission, open_desk, order
 from tests.support.review import executed_late, sold_and_forgotten

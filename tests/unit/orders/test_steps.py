@@ -9,8 +9,8 @@ import pytest
 from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.principals import Principal, admission_by_the_gate
-from mcp_gateway.orders.protocol import Event, IllegalMove
-from mcp_gateway.orders.steps import Move, Origin, audit_event, walk
+from mcp_gateway.orders.book.protocol import Event, IllegalMove
+from mcp_gateway.orders.book.steps import Move, Origin, audit_event, walk
 from tests.support.clock import START
 from tests.support.desk import order
 

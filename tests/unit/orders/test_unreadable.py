@@ -6,7 +6,7 @@ import pytest
 
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import BotUnavailable
-from mcp_gateway.orders.comparison import compare
+from mcp_gateway.orders.evidence.comparison import compare
 from tests.support.desk import BOT, Desk, admission, lost, order, refused, rested, stored
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State
-from mcp_gateway.orders import answers
+from mcp_gateway.orders.book import answers
 from mcp_gateway.transports.rest import shapes
 from tests.support.clock import START
 

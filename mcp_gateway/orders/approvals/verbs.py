@@ -1,0 +1,95 @@
+"""What an operator asks and decides about orders that wait: JSON-ready answers.
+
+The operator is the account that owns the control socket, by the system's word.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mcp_gateway.domain.orders import OrderRecord
+from mcp_gateway.errors import RequestInvalid
+from mcp_gateway.orders.approvals.decisions import Approvals
+from mcp_gateway.orders.book import answers
+from mcp_gateway.orders.book.person import LONGEST_REASON, Person
+
+Approve = Callable[[str, Person, str | None], Awaitable[OrderRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class Approver:
+    """What waits, and how a yes is given: sent at once by a gateway, else written down."""
+
+    approvals: Approvals
+    approve: Approve
+
+
+async def list_approvals(
+    approver: Approver, _args: Mapping[str, Any], _operator: str
+) -> list[dict[str, Any]]:
+    """Return what waits for a person, oldest first."""
+    return [one.document() for one in await approver.approvals.pending()]
+
+
+async def show_approval(
+    approver: Approver, args: Mapping[str, Any], _operator: str
+) -> dict[str, Any]:
+    """Return one order that waits, by its ``id`` (order id or request id)."""
+    found = await approver.approvals.find(await _order_id(approver, args))
+    return found.document()
+
+
+async def approve(approver: Approver, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
+    """Approve one order by its ``id``; return it as it stands then."""
+    person = Person.at_the_console(operator, "approve_order")
+    order_id = await _order_id(approver, args)
+    record = await approver.approve(order_id, person, _reason(args))
+    return await _told(approver, record, person)
+
+
+async def decline(approver: Approver, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
+    """Decline one order by its ``id``, for a ``reason``; return it, denied."""
+    person, reason = Person.at_the_console(operator, "decline_order"), _reason(args)
+    if reason is None:
+        raise RequestInvalid("A reason is needed.", detail={"field": "reason"})
+    record = await approver.approvals.decline(await _order_id(approver, args), person, reason)
+    return await _told(approver, record, person)
+
+
+Verb = Callable[[Approver, Mapping[str, Any], str], Awaitable[Any]]
+VERBS: Final[Mapping[str, Verb]] = {
+    "approvals.list": list_approvals,
+    "approvals.show": show_approval,
+    "approvals.approve": approve,
+    "approvals.decline": decline,
+}
+
+
+async def _order_id(approver: Approver, args: Mapping[str, Any]) -> str:
+    """Return the order id that an operator means; callers choose their request ids."""
+    wanted = str(args.get("id", "")).lower()
+    pending = [one.record for one in await approver.approvals.pending()]
+    ids = [one.order_id for one in pending if wanted in {one.order_id, str(one.request_id)}]
+    if len(ids) > 1:
+        raise RequestInvalid(
+            f"More than one order that waits has this id: {', '.join(ids)}.",
+            code="order_ambiguous",
+            hint="Name one by its order id, as it is written here.",
+            detail={"order_ids": ids},
+        )
+    return ids[0] if ids else wanted
+
+
+async def _told(approver: Approver, record: OrderRecord, person: Person) -> dict[str, Any]:
+    history = await approver.approvals.ledger.history(record.order_id)
+    return answers.present_state(record, history) | {"state": str(record.state), "by": person.name}
+
+
+def _reason(args: Mapping[str, Any]) -> str | None:
+    reason = args.get("reason")
+    if reason is None:
+        return None
+    if not isinstance(reason, str) or not 0 < len(reason.strip()) <= LONGEST_REASON:
+        limit = f"1 to {LONGEST_REASON} characters"
+        raise RequestInvalid(f"A reason has {limit}.", detail={"field": "reason"})
+    return reason.strip()

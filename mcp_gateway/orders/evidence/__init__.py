@@ -1,0 +1,1 @@
+"""What the bot's own books prove about an order."""

@@ -1,0 +1,188 @@
+"""Halts as values: what is asked for, what is in force, and who said so. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from mcp_gateway.access.claims import acceptable_subject
+from mcp_gateway.clock import iso
+from mcp_gateway.domain.orders import AgentName, PairName
+from mcp_gateway.domain.principals import Admission
+from mcp_gateway.orders.book.steps import Origin
+from mcp_gateway.risk.facts import Halt, HaltScope
+
+OPERATOR: Final = "operator"
+FILE: Final = "file"
+SIGNAL: Final = "signal"
+LONGEST_REASON: Final = 1000
+
+
+def harmless(text: str) -> str:
+    """Return a text on one line, without what would move or hide something at a terminal."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
+def _printable(name: str) -> str:
+    if not acceptable_subject(name):
+        raise ValueError("printable text of 1 to 128 characters")
+    return name
+
+
+Reason = Annotated[
+    str,
+    BeforeValidator(lambda text: harmless(text) if isinstance(text, str) else text),
+    StringConstraints(min_length=1, max_length=LONGEST_REASON),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_REASON}),
+]
+
+
+class HaltRequest(BaseModel):
+    """A halt as a person asks for it: of all trading, or of one agent, or of one pair."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agent: Annotated[AgentName, AfterValidator(_printable)] | None = None
+    pair: PairName | None = None
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _names_one_thing(self) -> Self:
+        if self.agent is not None and self.pair is not None:
+            raise ValueError("agent, pair: one of them, or neither to halt all trading")
+        return self
+
+    @property
+    def scope(self) -> HaltScope:
+        """What it stops."""
+        if self.agent is not None:
+            return "agent"
+        return "all" if self.pair is None else "pair"
+
+    @property
+    def name(self) -> str:
+        """The agent or the pair; empty where it stops everything."""
+        return self.agent or self.pair or ""
+
+
+class ReleaseRequest(BaseModel):
+    """Why a halt is released."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Reason = Field(description="For the audit log.")
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who halts or releases: a name for people to read, the rest for the audit log."""
+
+    name: str
+    origin: Origin
+    issuer: str | None = None
+    subject: str | None = None
+
+    @classmethod
+    def calling(cls, admission: Admission) -> "Who":
+        """Return the caller that the gate has let through."""
+        caller = admission.principal
+        return cls(caller.subject, Origin.of(admission), caller.issuer, caller.subject)
+
+    @classmethod
+    def operating(cls, account: str, operation: str) -> "Who":
+        """Return the account that speaks through the control socket, by the system's word."""
+        return cls(account, Origin("control", operation, operation=operation))
+
+    @classmethod
+    def watching(cls, part: str) -> "Who":
+        """Return a part of the gateway itself."""
+        return cls(f"gateway ({part})", Origin("gateway", part, operation="halt"))
+
+
+@dataclass(frozen=True, slots=True)
+class NewHalt:
+    """A halt that is to be put in force.
+
+    Args:
+        code: ``operator``, ``file``, ``signal``, or the watch that found something.
+        unless_since: it is the same episode, and no new halt, if one of the same scope, name,
+            code and reason was put in force since then, released by now or not.
+    """
+
+    scope: HaltScope
+    name: str
+    code: str
+    reason: str
+    who: Who
+    at: datetime
+    unless_since: datetime | None = None
+
+    @property
+    def halt(self) -> Halt:
+        """It as the rules see it."""
+        return Halt(self.scope, self.name, self.code, self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class HaltRecord:
+    """One halt as it is written down; one that nobody could write down yet has no ``id``.
+
+    ``bot_paused`` says that this gateway paused the bot for it.
+    """
+
+    id: int | None
+    scope: HaltScope
+    name: str
+    code: str
+    at: datetime
+    by: str
+    reason: str
+    bot_paused: bool = False
+    released_at: datetime | None = None
+    released_by: str | None = None
+    release_reason: str | None = None
+
+    @classmethod
+    def unwritten(cls, new: NewHalt) -> "HaltRecord":
+        """Return a halt that is in force in this process and waits for the store."""
+        return cls(None, new.scope, new.name, new.code, new.at, new.who.name, new.reason)
+
+    @property
+    def halt(self) -> Halt:
+        """It as the rules see it."""
+        return Halt(self.scope, self.name, self.code, self.at)
+
+    def binds(self, agent: str, pair: str) -> bool:
+        """Tell whether it stops an entry."""
+        return self.halt.binds(agent, pair)
+
+
+Wanted = Callable[[HaltRecord], bool]
+
+
+def as_json(record: HaltRecord) -> dict[str, Any]:
+    """Return what operators are told of a halt."""
+    return {
+        "id": record.id,
+        "scope": record.scope,
+        "name": record.name or None,
+        "code": record.code,
+        "at": iso(record.at),
+        "by": record.by,
+        "reason": record.reason,
+        "bot_paused": record.bot_paused,
+        "released_at": record.released_at and iso(record.released_at),
+        "released_by": record.released_by,
+        "release_reason": record.release_reason,
+    }

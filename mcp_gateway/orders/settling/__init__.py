@@ -1,0 +1,1 @@
+"""What becomes of orders behind their answer: found, followed, cancelled, settled."""
