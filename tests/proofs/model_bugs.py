@@ -18,7 +18,7 @@ MODEL_BUGS: Final = (
         "        if record.fingerprint != print_of_this and not record.order_id:\n",
     ),
     _bug(
-        "two orders have one fingerprint", "intake.py",
+        "two orders have one fingerprint", "sending/intake.py",
         "        fingerprint=fingerprint(order, agent),\n",
         "        fingerprint=agent,\n",
     ),
@@ -38,7 +38,7 @@ MODEL_BUGS: Final = (
         "                    return received.record, False\n",
     ),
     _bug(
-        "a caller who hangs up takes the order along", "detached.py",
+        "a caller who hangs up takes the order along", "book/detached.py",
         "        self._group.start_soon(body)\n        await done.wait()\n",
         "        await body()\n",
     ),

@@ -47,14 +47,14 @@ def _bug(name: str, file: str, old: str, new: str) -> Variant:
 
 SIMULATION_BUGS: Final = (
     _bug(
-        "an order without an answer is sent again", "submission.py",
+        "an order without an answer is sent again", "sending/submission.py",
         "            answer, execution = await ask()\n",
         "            answer, execution = await ask()\n"
         "            if isinstance(answer, Unanswered):\n"
         "                answer, execution = await ask()\n",
     ),
     _bug(
-        "the order leaves before it is written down", "submission.py",
+        "the order leaves before it is written down", "sending/submission.py",
         "        try:\n            moved = await self._weighed(record, decide, facts, seen, origin, failed)\n",
         "        if order.side == \"buy\" and facts.price is not None:\n"
         "            early = Entry(record.pair, record.amount * facts.price.value, \"market\", None, record.tag)\n"
@@ -62,7 +62,7 @@ SIMULATION_BUGS: Final = (
         "        try:\n            moved = await self._weighed(record, decide, facts, seen, origin, failed)\n",
     ),
     _bug(
-        "a commit that failed is taken for made", "submission.py",
+        "a commit that failed is taken for made", "sending/submission.py",
         "        except PlaceTaken:\n            return await self.deny(record, origin, \"bot_busy\")\n",
         "        except PlaceTaken:\n            return await self.deny(record, origin, \"bot_busy\")\n"
         "        except GatewayError:\n"
@@ -70,76 +70,76 @@ SIMULATION_BUGS: Final = (
         "            await self.bot.enter(blind)\n            raise\n",
     ),
     _bug(
-        "a store that fails behind the order reads like nothing was done", "submission.py",
+        "a store that fails behind the order reads like nothing was done", "sending/submission.py",
         "            raise answers.unknown(sent) from error\n", "            raise\n",
     ),
     _bug(
-        "the first refusal is believed, whatever was done", "submission.py",
+        "the first refusal is believed, whatever was done", "sending/submission.py",
         "        refused = isinstance(answer, Refused) and answer.code in DOUBTFUL_REFUSALS\n",
         "        refused = False\n",
     ),
     _bug(
-        "what others have reserved is not looked at", "submission.py",
+        "what others have reserved is not looked at", "sending/submission.py",
         "            verdict = judge(asked, facts, self.halts.with_own(standing))\n",
         "            verdict = judge(asked, facts, NOTHING_STANDS)\n",
     ),
     _bug(
-        "no answer is taken for a no", "protocol.py",
+        "no answer is taken for a no", "book/protocol.py",
         "    return Event.REFUSE if isinstance(answer, Refused) else Event.LOSE\n",
         "    return Event.REFUSE\n",
     ),
     _bug(
-        "a lost connection is taken for one that was never made", "protocol.py",
+        "a lost connection is taken for one that was never made", "book/protocol.py",
         "    if isinstance(answer, NotSent):\n        return Event.NOT_SENT\n",
         "    if not isinstance(answer, Refused):\n        return Event.NOT_SENT\n",
     ),
     _bug(
-        "a crash behind `sent` is taken for one before it", "protocol.py",
+        "a crash behind `sent` is taken for one before it", "book/protocol.py",
         "(_S.SENT, _E.INTERRUPT): _S.UNKNOWN", "(_S.SENT, _E.INTERRUPT): _S.DENIED",
     ),
     _bug(
-        "an unknown order holds neither place nor money", "protocol.py",
+        "an unknown order holds neither place nor money", "book/protocol.py",
         "IN_FLIGHT: Final = frozenset({State.SENT, State.UNKNOWN})\n",
         "IN_FLIGHT: Final = frozenset({State.SENT})\n",
     ),
     _bug(
-        "any trade is taken for ours", "marks.py",
+        "any trade is taken for ours", "book/marks.py",
         "            if order.side == \"buy\" and order.tag == tag:\n",
         "            if order.side == \"buy\":\n",
     ),
     _bug(
-        "absence counts at once", "absence.py",
+        "absence counts at once", "evidence/absence.py",
         "    if not (restarted or answered_s >= patience.quiet_s):\n",
         "    if answered_s >= 0:\n        return watch, True\n"
         "    if not restarted:\n",
     ),
     _bug(
-        "time passes for a bot that is frozen", "absence.py",
+        "time passes for a bot that is frozen", "evidence/absence.py",
         "    answered_s = watch.answered_s + min(gap, patience.gap_s)\n",
         "    answered_s = look.began - watch.since\n",
     ),
     _bug(
-        "a reload is taken for a restart", "reconcile.py",
+        "a reload is taken for a restart", "settling/reconcile.py",
         "        restarted = watch.was_down and _restarted(\n",
         "        restarted = _restarted(\n",
     ),
     _bug(
-        "every bot is taken for restarted", "reconcile.py",
+        "every bot is taken for restarted", "settling/reconcile.py",
         "    return health.started_at.isoformat() != before and 0 <= uptime_s < since_s\n",
         "    return True\n",
     ),
     _bug(
-        "any other run of the bot is taken for a later one", "reconcile.py",
+        "any other run of the bot is taken for a later one", "settling/reconcile.py",
         "    return health.started_at.isoformat() != before and 0 <= uptime_s < since_s\n",
         "    return health.started_at.isoformat() != before\n",
     ),
     _bug(
-        "waits are counted on the wall clock", "reconcile.py",
+        "waits are counted on the wall clock", "settling/reconcile.py",
         "        began = self.clock.monotonic()\n",
         "        began = self.clock.now().timestamp() - 1763460000\n",
     ),
     _bug(
-        "an unknown order is forgotten", "reconcile.py",
+        "an unknown order is forgotten", "settling/reconcile.py",
         "        unknown = await self.ledger.in_states(self.bot_name, {State.UNKNOWN})\n",
         "        unknown = (await self.ledger.in_states(self.bot_name, {State.UNKNOWN}))[:0]\n",
     ),
