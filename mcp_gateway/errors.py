@@ -247,6 +247,15 @@ class StoreUnavailable(GatewayError):
     default_hint = "Nothing was done. Wait and call again with the same request_id."
 
 
+class IssuerUnavailable(GatewayError):
+    """A token's key is unknown, and its issuer does not tell its keys just now (503)."""
+
+    status = 503
+    default_code = "issuer_unavailable"
+    retryable = True
+    default_hint = "Nothing was done. Call again in a few seconds with the same token."
+
+
 class Draining(GatewayError):
     """The gateway is stopping or starting and takes no orders (503)."""
 

@@ -5,24 +5,27 @@ desktop app has its tool list before the SQL libraries are even imported.
 """
 
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio.abc import TaskStatus
 
 from mcp_gateway.access.gate import Gate, build_gate
+from mcp_gateway.access.tokens.revocation_watch import RevocationWatch
+from mcp_gateway.access.tokens.revocations import Revocations
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import BotUnavailable, Draining, GatewayError, InternalError
 from mcp_gateway.freqtrade.client import FreqtradeClient, bot_from
+from mcp_gateway.health import KEPT_S, Health, Ping, asked, judged
 from mcp_gateway.market.flights import Flights
 from mcp_gateway.market.service import Market
 from mcp_gateway.orders.account import Account, Accounts
 from mcp_gateway.orders.book.detached import Detached, detached
+from mcp_gateway.orders.halts.board import Board
 from mcp_gateway.orders.halts.local import LocalHalts
 from mcp_gateway.orders.sending.seals import PREVIEWS, Seals
 from mcp_gateway.risk.keeper import PolicyKeeper
@@ -33,6 +36,7 @@ from mcp_gateway.telemetry import logs
 if TYPE_CHECKING:  # imported when the store opens, see open_books
     from mcp_gateway.audit.log import AuditLog
     from mcp_gateway.orders.books import Books
+    from mcp_gateway.orders.halts.switch import Halts
     from mcp_gateway.orders.sending.facts import FactFinder
     from mcp_gateway.orders.service import OrderService
 
@@ -40,20 +44,8 @@ DRAIN_S: Final = 4.0  # for orders on their way when the gateway stops; recovery
 REOPEN_S: Final = 2.0
 UNMENDABLE: Final = {"store_held", "schema_newer", "schema_outdated"}
 LONGEST_WAIT_S: Final = 10.0  # of an order tool for the store to open
-HEALTH_DEADLINE_S: Final = 2.0
-HEALTH_KEPT_S: Final = 2.0
-Ping = Callable[[], Awaitable[object]]
 Absence = Callable[[], BotUnavailable | None]
-Word = Literal["healthy", "unhealthy", "embedded", "opening"]
 _log = logs.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How the gateway and the services behind it are; the predecessor's words."""
-
-    status: Literal["healthy", "degraded", "unhealthy"]
-    services: dict[str, Word]
 
 
 class Gateway:
@@ -75,11 +67,11 @@ class Gateway:
         # Connections of its own, so that no flood of reads can hold up an order.
         self._order_bot = order_bot or bot
         self._serves = serves
-        self._healths: Flights[None, Health] = Flights(clock, HEALTH_KEPT_S)
+        self._healths: Flights[None, Health] = Flights(clock, KEPT_S)
         self.trail: Final = Trail()
-        self.gate: Final[Gate] = build_gate(settings, kv, self.trail, clock)
         # What stops entries with the store down, or not open yet.
         self.local_halts: Final = LocalHalts(settings.data_dir, clock)
+        self.board: Final = Board(self.local_halts, self._halts, clock)
         self.policies: Final = PolicyKeeper.of_file(settings.policy, clock, self.trail)
         self.market: Final = Market(bot, kv, clock, settings.redis_ttl)
         self._accounts = Accounts(
@@ -89,6 +81,8 @@ class Gateway:
         self._books: Books | None = None
         self._trouble: GatewayError | None = None
         self._wanted = anyio.Event()
+        self.revoking: Final = RevocationWatch(Revocations(self._wanted.set), clock)
+        self.gate: Final[Gate] = build_gate(settings, kv, self.trail, clock, self.revoking.known)
         self._tried = anyio.Event()
         self._ending = anyio.Event()
         self._ended = anyio.Event()
@@ -124,6 +118,9 @@ class Gateway:
         """Tell balance, mode, and limits with what is left of them; raises BotUnavailable."""
         return await self._accounts.of(admission)
 
+    async def _halts(self) -> "Halts":
+        return (await self.books()).halts
+
     async def _finder(self) -> "FactFinder":
         return (await self.books()).reconciler.submission.finder
 
@@ -143,34 +140,24 @@ class Gateway:
         return (await self._healths.ask(None, self._look)).value
 
     async def _look(self) -> Health:
-        """Ask every service, all at once, in two seconds at most."""
+        """Ask every service there is, all at once."""
         if self._stopping:
             return Health("unhealthy", {})
-        services: dict[str, Word] = {}
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._ask, services, "freqtrade", self.bot.bot_state)
-            if self.kv.backend == "redis":
-                group.start_soon(self._ask, services, "redis", self.kv.ping)
-            if self._books is not None:
-                group.start_soon(self._ask, services, "postgres", self._books.store.ping)
+        pings: dict[str, Ping] = {"freqtrade": self.bot.bot_state}
+        if self.gate.keys.faults:
+            pings["keys"] = self.gate.keys.ping
+        if self.kv.backend == "redis":
+            pings["redis"] = self.kv.ping
+        if self._books is not None:
+            pings["postgres"] = self._books.store.ping
+        services = await asked(pings)
         services.setdefault("redis", "embedded")
         services.setdefault("postgres", "unhealthy" if self._trouble else "opening")
         if self.settings.embedded_store and services["postgres"] != "unhealthy":
             services["postgres"] = "embedded"
-        ailing = [name for name, word in services.items() if word == "unhealthy"]
-        status: Literal["healthy", "degraded", "unhealthy"] = "healthy"
-        if ailing:
-            status = "unhealthy" if "freqtrade" in ailing and len(ailing) > 1 else "degraded"
-        return Health(status, dict(sorted(services.items())))
-
-    async def _ask(self, services: dict[str, Word], name: str, ping: Ping) -> None:
-        services[name] = "unhealthy"
-        with anyio.move_on_after(HEALTH_DEADLINE_S):
-            try:
-                await ping()
-                services[name] = "healthy"
-            except GatewayError as error:
-                _log.info("A service is unhealthy", service=name, code=error.code)
+        if self.gate.verifier is not None and self.gate.issuers:
+            services["issuers"] = "unhealthy" if self.gate.verifier.ailing else "healthy"
+        return judged(services)
 
     @asynccontextmanager
     async def running(self, store_after_s: float = 0.0) -> AsyncIterator[None]:
@@ -209,6 +196,9 @@ class Gateway:
                 work = await parts.enter_async_context(detached(DRAIN_S))
                 background.start_soon(self._keep_books, work, store_after_s)
                 background.start_soon(self.policies.watch)
+                background.start_soon(self.revoking.keep)
+                if self.gate.verifier is not None:
+                    background.start_soon(self.gate.verifier.keep)
                 task_status.started()
                 await self._ending.wait()
                 await self._open_for_the_trail()
@@ -244,10 +234,12 @@ class Gateway:
                 _log.exception("The store did not open")
                 self._trouble = InternalError("The store did not open.")
             else:
+                await self.revoking.begin(books.store)
                 self._books, self._trouble = books, None
                 self._tried.set()
                 return books
             _log.error("The store is not open", code=self._trouble.code, hint=self._trouble.hint)
+            self.revoking.known.settle()  # nobody waits for what can't be read
             self._tried.set()
             await self.clock.sleep(REOPEN_S)
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from mcp_gateway.access.claims import unfit
+from mcp_gateway.access.tokens.claims import unfit
 from mcp_gateway.errors import ConfigurationError, QuotaExceeded
 
 # OWASP's password storage advice for scrypt in 16 MB. One set for every client: a name whose

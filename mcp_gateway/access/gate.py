@@ -6,10 +6,12 @@ another. The door knows bytes and no operation; the gate knows the operation and
 
 from typing import TYPE_CHECKING, Final
 
-from mcp_gateway.access.claims import acceptable_subject
 from mcp_gateway.access.keyring import Keyring
+from mcp_gateway.access.keys.keeper import KeyKeeper
 from mcp_gateway.access.limiter import Limiter
 from mcp_gateway.access.proof import Proof
+from mcp_gateway.access.tokens.claims import LOCAL, acceptable_subject
+from mcp_gateway.access.tokens.revocations import Revocations
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.clock import Clock
@@ -21,6 +23,7 @@ from mcp_gateway.domain.principals import (
     Principal,
     admission_by_the_gate,
 )
+from mcp_gateway.domain.quotas import Meter, Reserve
 from mcp_gateway.errors import (
     ConfigurationError,
     GatewayError,
@@ -34,9 +37,9 @@ from mcp_gateway.storage.memory import MemoryKeyValue
 from mcp_gateway.telemetry import logs, metrics
 
 if TYPE_CHECKING:
-    from mcp_gateway.access.tokens import TokenVerifier
+    from mcp_gateway.access.tokens.issuing import TokenIssuer
+    from mcp_gateway.access.tokens.verifier import TokenVerifier
 
-LOCAL: Final = "local"  # issuer, and default subject, of whoever starts the process
 # Refusals of one caller that become audit rows in a minute.
 NOTED_PER_MINUTE: Final = 60
 
@@ -48,6 +51,8 @@ class Gate:
 
     Args:
         verifier: reads tokens; None where the process takes none.
+        issuing: makes tokens of the one box; None where there is no JWT_SECRET.
+        keys: keeps the keys that sign as their file says.
         local: the caller of stdio without a token, whose keys the process holds anyway.
         local_token: MCP_GATEWAY_TOKEN, checked again on every call of stdio.
         audit_reads: whether admitted reads are noted too.
@@ -58,18 +63,21 @@ class Gate:
         self,
         *,
         verifier: "TokenVerifier | None",
+        issuing: "TokenIssuer | None",
         local: Principal | None,
         local_token: str | None,
         limiter: Limiter,
         proof: Proof,
-        keyring: Keyring,
+        keys: KeyKeeper,
         trail: Trail,
         clock: Clock,
         audit_reads: bool,
         mode: Mode = "dry-run",
     ) -> None:
         self.verifier: Final = verifier
-        self.keyring: Final = keyring
+        self.issuing: Final = issuing
+        self.keyring: Final = keys.keyring
+        self.keys: Final = keys
         self._local = local
         self._local_token = local_token
         self._limiter = limiter
@@ -80,15 +88,26 @@ class Gate:
         self._mode = mode
         self._noted = MemoryKeyValue(clock)
 
-    def authenticate(self, credentials: Credentials) -> Principal:
-        """Return who is calling.
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The ``iss`` of everybody but the gateway itself whose tokens are believed."""
+        return tuple(each.issuer for each in self.verifier.others) if self.verifier else ()
+
+    async def authenticate(self, credentials: Credentials) -> Principal:
+        """Return who is calling; a key that is not known yet is looked for once.
 
         Raises:
             NotAuthenticated: token_missing, token_invalid or token_expired.
+            IssuerUnavailable: the key is unknown and its issuer can't be asked.
         """
-        token = credentials.token
-        if credentials.channel == "stdio" and token is None:
-            token = self._local_token
+        token = self._token(credentials)
+        if token is not None and self.verifier is not None:
+            return await self.verifier.authenticate(token)
+        return self.recognise(credentials)
+
+    def recognise(self, credentials: Credentials) -> Principal:
+        """Return who is calling, by what is known already; raises NotAuthenticated."""
+        token = self._token(credentials)
         if token is not None and self.verifier is not None:
             return self.verifier.verify(token)
         if token is None and self._local is not None and _is_own_process(credentials):
@@ -106,9 +125,9 @@ class Gate:
         """
         principal = None
         try:
-            principal = self.authenticate(credentials)
+            principal = await self.authenticate(credentials)
             key_id = await self._check(principal, credentials, operation)
-            exits_only = await self._spend(principal, operation)
+            reserve = await self._spend(principal, credentials.meter, operation)
         except GatewayError as refusal:
             metrics.calls_total.labels(operation.name, credentials.channel, refusal.code).inc()
             await self.note_refusal(principal, credentials, refusal, operation)
@@ -116,7 +135,7 @@ class Gate:
         if self._audit_reads and not operation.writes:
             self._trail.note(self._event("call.read", principal, credentials, operation))
         return admission_by_the_gate(
-            principal, operation, credentials.channel, credentials.call_id, key_id, exits_only
+            principal, operation, credentials.channel, credentials.call_id, key_id, reserve
         )
 
     async def note_refusal(
@@ -158,6 +177,11 @@ class Gate:
             return operation.live_scope
         return None
 
+    def _token(self, credentials: Credentials) -> str | None:
+        if credentials.channel == "stdio" and credentials.token is None:
+            return self._local_token
+        return credentials.token
+
     async def _check(
         self, principal: Principal, credentials: Credentials, operation: Operation
     ) -> str | None:
@@ -169,16 +193,24 @@ class Gate:
             return await self._proof.key_id(principal, credentials)
         return None
 
-    async def _spend(self, principal: Principal, operation: Operation) -> QuotaExceeded | None:
-        """Count the call; return the refusal of its quota where its reserve lets it pass."""
+    async def _spend(
+        self, principal: Principal, meter: Meter | None, operation: Operation
+    ) -> Reserve | None:
+        """Count the call; return the reserve where that alone can let it pass."""
+        meter = meter or Meter()
         try:
-            await self._limiter.spend(principal, operation)
+            await self._limiter.spend(principal, operation, meter)
         except QuotaExceeded as refusal:
-            if operation.reserve is None:
+            if (quota := operation.reserve) is None:
                 raise
-            await self._limiter.spend_reserve(principal, operation.reserve)
-            return refusal
+            return Reserve(refusal, lambda: self._leave(principal, quota, meter))
+        meter.passed = True
         return None
+
+    async def _leave(self, principal: Principal, quota: str, meter: Meter) -> None:
+        """Let an exit out by the reserve."""
+        await self._limiter.spend_reserve(principal, quota, meter)
+        meter.passed = True
 
     async def _is_worth_a_row(self, principal: Principal) -> bool:
         """Tell whether a refusal of this caller is still noted; the counters have them all."""
@@ -210,7 +242,13 @@ class Gate:
         )
 
 
-def build_gate(settings: Settings, kv: KeyValue, trail: Trail, clock: Clock) -> Gate:
+def build_gate(
+    settings: Settings,
+    kv: KeyValue,
+    trail: Trail,
+    clock: Clock,
+    revocations: Revocations | None = None,
+) -> Gate:
     """Return the gate of one process, as the settings describe it.
 
     Raises:
@@ -219,13 +257,16 @@ def build_gate(settings: Settings, kv: KeyValue, trail: Trail, clock: Clock) -> 
     keyring = Keyring.from_settings(settings)
     if settings.legacy_signature:
         _log.warning("X-Signature is accepted on REST: it can be replayed; request_id guards")
+    verifier, issuing = _tokens(settings, keyring, clock, revocations)
     return Gate(
-        verifier=_verifier(settings, keyring, clock),
+        verifier=verifier,
+        issuing=issuing,
         local=local_principal(settings),
         local_token=settings.token.get_secret_value() if settings.token else None,
         limiter=Limiter(
             kv,
             per_minute=settings.rate_limit_per_minute,
+            caller_per_minute=settings.calls_per_minute_in_all,
             server_per_minute=settings.server_rate_limit_per_minute,
             clock=clock,
         ),
@@ -236,7 +277,7 @@ def build_gate(settings: Settings, kv: KeyValue, trail: Trail, clock: Clock) -> 
             window_s=settings.signature_window_s,
             plain=settings.legacy_signature,
         ),
-        keyring=keyring,
+        keys=KeyKeeper(settings.keys_file, keyring, clock),
         trail=trail,
         clock=clock,
         audit_reads=settings.audit_reads,
@@ -244,13 +285,17 @@ def build_gate(settings: Settings, kv: KeyValue, trail: Trail, clock: Clock) -> 
     )
 
 
-def _verifier(settings: Settings, keyring: Keyring, clock: Clock) -> "TokenVerifier | None":
-    if keyring.jwt_secret is None:
-        return None
+def _tokens(
+    settings: Settings, keyring: Keyring, clock: Clock, revocations: Revocations | None
+) -> "tuple[TokenVerifier | None, TokenIssuer | None]":
+    """Return what checks tokens and what makes them, where the settings name issuers."""
+    if keyring.jwt_secret is None and settings.issuers_file is None:
+        return None, None
     # PyJWT costs 0.1 s of start-up, which stdio without tokens should not pay.
-    from mcp_gateway.access.tokens import verifier_from  # noqa: PLC0415 - see above
+    from mcp_gateway.access.tokens import believed, issuing  # noqa: PLC0415 - see above
 
-    return verifier_from(settings, keyring, clock)
+    verifier = believed.verifier_from(settings, keyring, clock, revocations)
+    return verifier, issuing.issuer_from(settings, keyring, clock)
 
 
 def local_principal(settings: Settings) -> Principal:

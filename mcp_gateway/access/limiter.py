@@ -1,23 +1,29 @@
-"""How often: one quota for each caller and kind of call, and one for the whole server.
+"""How often: a quota for each caller and kind of call, one for the caller, one for the server.
 
-Both are decided in one step of the shared store, all or nothing. When that store is down,
-reads go on under this process's own count; what writes is refused. What gets a caller out of
-a position has a reserve of its own.
+All are decided in one step of the shared store, all or nothing. When that store is down, or
+too slow to wait for, reads go on under this process's own count; what writes is refused. What
+gets a caller out of a position has a quota of its own, which nobody else's flood can reach.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
+import anyio
+
 from mcp_gateway.clock import Clock
-from mcp_gateway.domain.operations import Operation
+from mcp_gateway.domain.operations import ALL_CALLS, SERVER, Operation
 from mcp_gateway.domain.principals import Principal
+from mcp_gateway.domain.quotas import Meter, Quota
 from mcp_gateway.errors import QuotaExceeded, StoreUnavailable
 from mcp_gateway.storage.kv import Bucket, KeyValue, Taken, open_kv
 from mcp_gateway.telemetry import logs, metrics
 
 SERVER_KEY: Final = "quota:server"
-ASK_AGAIN_S: Final = 1.0  # a store that is down costs its time-out; one read a second pays it
+ASK_AGAIN_S: Final = 1.0  # while the store fails, one read a second asks it
+READ_PATIENCE_S: Final = 0.15  # a read that waits longer for its quota is served without
+MOST_REMEMBERED: Final = 4096  # callers and operations whose keys need not be made anew
 
 _log = logs.get(__name__)
 
@@ -28,84 +34,121 @@ class Limiter:
     Args:
         kv: where the counts lie, shared by every process.
         per_minute: calls a minute for each caller and quota; as many may come at once.
+        caller_per_minute: calls a minute for each caller in all.
         server_per_minute: calls a minute for all callers together.
     """
 
     def __init__(
-        self, kv: KeyValue, *, per_minute: int, server_per_minute: int, clock: Clock
+        self,
+        kv: KeyValue,
+        *,
+        per_minute: int,
+        caller_per_minute: int,
+        server_per_minute: int,
+        clock: Clock,
     ) -> None:
         self._kv = kv
         self._own = open_kv(None, clock)
         self._per_minute = per_minute
-        self._server_per_minute = server_per_minute
+        self._caller_per_minute = caller_per_minute
+        self._server = Bucket(SERVER_KEY, server_per_minute, server_per_minute)
         self._clock = clock
         self._ask_again_at: float | None = None
+        self._buckets = lru_cache(MOST_REMEMBERED)(self._asked)
 
     @property
     def degraded(self) -> bool:
         """Whether the shared store failed lately, so that reads are counted here alone."""
         return self._ask_again_at is not None
 
-    async def spend(self, principal: Principal, operation: Operation) -> None:
+    async def spend(
+        self, principal: Principal, operation: Operation, meter: Meter | None = None
+    ) -> None:
         """Count one call.
+
+        Args:
+            meter: where to note what is left.
 
         Raises:
             QuotaExceeded: with the seconds after which the same call may succeed.
             StoreUnavailable: the shared store is down and the operation writes.
         """
-        own = self._bucket(principal, operation.quota)
-        buckets = [own, Bucket(SERVER_KEY, self._server_per_minute, self._server_per_minute)]
-        if operation.writes:
-            taken = await self._kv.take(buckets)
-        else:
-            taken = await self._take_for_a_read(buckets)
-        if taken.exceeded == SERVER_KEY:
-            raise _exceeded("The server's", "server", taken)
-        if not taken.allowed:
-            raise _exceeded("Your", operation.quota, taken)
+        buckets = self._buckets(
+            principal.issuer, principal.subject, operation.quota, operation.shares
+        )
+        take = self._kv.take if operation.writes else self._take_for_a_read
+        _settle(await take(buckets), (operation.quota, *operation.shares), meter)
 
-    async def spend_reserve(self, principal: Principal, quota: str) -> None:
+    async def spend_reserve(
+        self, principal: Principal, quota: str, meter: Meter | None = None
+    ) -> None:
         """Count one call that only the caller's reserve lets pass.
 
-        The server's quota is not asked: others who flood it must not keep anyone from getting
-        out of a position.
+        No wider quota is asked: others who flood the server must not keep anyone from getting
+        out of a position, nor must the caller's own reads.
 
         Raises:
             QuotaExceeded: the reserve is used up too.
             StoreUnavailable: the shared store is down.
         """
-        taken = await self._kv.take([self._bucket(principal, quota)])
-        if not taken.allowed:
-            raise _exceeded("Your", quota, taken)
+        buckets = self._buckets(principal.issuer, principal.subject, quota, ())
+        _settle(await self._kv.take(buckets), (quota,), meter)
 
     async def left(self, principal: Principal, operations: Iterable[Operation]) -> dict[str, int]:
-        """Return the calls left of each operation's quota and reserve; spends nothing."""
-        quotas = [one for each in operations for one in (each.quota, each.reserve) if one]
-        return {
-            quota: (await self._take_for_a_read([self._bucket(principal, quota, 0)])).remaining
-            for quota in quotas
-        }
+        """Return the calls left of each operation's quotas and reserve; spends nothing."""
+        names = dict.fromkeys(
+            name
+            for one in operations
+            for name in (one.quota, one.reserve, *one.shares)
+            if name not in {None, SERVER}
+        )
+        own = [self._bucket(principal.issuer, principal.subject, str(name), 0) for name in names]
+        taken = await self._take_for_a_read(own)
+        return dict(zip(map(str, names), taken.left, strict=True))
 
-    async def _take_for_a_read(self, buckets: list[Bucket]) -> Taken:
-        if self._ask_again_at is None or self._clock.monotonic() >= self._ask_again_at:
-            try:
-                taken = await self._kv.take(buckets)
-            except StoreUnavailable as trouble:
-                self._degrade(trouble)
-            else:
-                self._recover()
-                return taken
+    async def _take_for_a_read(self, buckets: Sequence[Bucket]) -> Taken:
+        if self._kv.backend == "memory":
+            return await self._kv.take(buckets)
+        now = self._clock.monotonic()
+        if self._ask_again_at is None:
+            with anyio.move_on_after(READ_PATIENCE_S):
+                return await self._shared(buckets)
+            self._degrade("redis_slow")
+        elif now >= self._ask_again_at:
+            self._ask_again_at = now + ASK_AGAIN_S  # so that no other read waits meanwhile
+            return await self._shared(buckets)
         return await self._own.take(buckets)
 
-    def _bucket(self, principal: Principal, quota: str, cost: int = 1) -> Bucket:
-        # A digest, so that no subject can be spelt to share or to flood another's bucket.
-        identity = f"{principal.issuer}\0{principal.subject}".encode()
-        caller = hashlib.sha256(identity).hexdigest()[:32]
-        return Bucket(f"quota:{caller}:{quota}", self._per_minute, self._per_minute, cost)
+    async def _shared(self, buckets: Sequence[Bucket]) -> Taken:
+        """Ask the shared store, or count here where it fails; note how it does."""
+        asked_at = self._clock.monotonic()
+        try:
+            taken = await self._kv.take(buckets)
+        except StoreUnavailable as trouble:
+            self._degrade(trouble.code)
+            return await self._own.take(buckets)
+        # Whoever asks a failing store waits as long as it takes: a connection that is given up
+        # would be made anew each time, and a slow one would never be found fast again.
+        if self._clock.monotonic() - asked_at <= READ_PATIENCE_S:
+            self._recover()
+        return taken
 
-    def _degrade(self, trouble: StoreUnavailable) -> None:
+    def _asked(
+        self, issuer: str, subject: str, quota: str, shares: tuple[str, ...]
+    ) -> tuple[Bucket, ...]:
+        own = (quota, ALL_CALLS) if ALL_CALLS in shares else (quota,)
+        buckets = tuple(self._bucket(issuer, subject, name) for name in own)
+        return (*buckets, self._server) if SERVER in shares else buckets
+
+    def _bucket(self, issuer: str, subject: str, quota: str, cost: int = 1) -> Bucket:
+        # A digest, so that no subject can be spelt to share or to flood another's bucket.
+        caller = hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()[:32]
+        most = self._caller_per_minute if quota == ALL_CALLS else self._per_minute
+        return Bucket(f"quota:{caller}:{quota}", most, most, cost)
+
+    def _degrade(self, code: str) -> None:
         if self._ask_again_at is None:
-            _log.warning("limiter degraded", degraded=True, code=trouble.code)
+            _log.warning("limiter degraded", degraded=True, code=code)
             metrics.limiter_degraded.set(1)
         self._ask_again_at = self._clock.monotonic() + ASK_AGAIN_S
 
@@ -116,9 +159,23 @@ class Limiter:
         self._ask_again_at = None
 
 
-def _exceeded(whose: str, quota: str, taken: Taken) -> QuotaExceeded:
-    return QuotaExceeded(
+def _settle(taken: Taken, names: Sequence[str], meter: Meter | None) -> None:
+    """Note what is left, and refuse where a quota was exceeded."""
+    if meter is not None:
+        meter.quotas = tuple(_quotas(taken, names))
+    if taken.exceeded is None:
+        return
+    name = names[[one.key for one in taken.buckets].index(taken.exceeded)]
+    whose = "The server's" if name == SERVER else "Your"
+    raise QuotaExceeded(
         f"{whose} quota is used up for now.",
         retry_after_s=taken.retry_after_s,
-        detail={"quota": quota},
+        detail={"quota": name},
     )
+
+
+def _quotas(taken: Taken, names: Sequence[str]) -> Iterable[Quota]:
+    """Tell how a caller's quotas stand; of the server's only that it is used up."""
+    for place, (name, left) in enumerate(zip(names, taken.left, strict=True)):
+        if name != SERVER or taken.exceeded == SERVER_KEY:
+            yield Quota(name, taken.buckets[place].per_minute, left, taken.next_in_s(place))

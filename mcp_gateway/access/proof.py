@@ -21,11 +21,11 @@ _FAULTS: Final[dict[SignatureFault, tuple[str, str]]] = {
         "Sign the request by RFC 9421 (label gw, tag mcp-gateway) with the key of your subject.",
     ),
     "signature_invalid": (
-        "The signature does not fit the request, or its key is not the caller's.",
-        "Sign the exact bytes, method, host and path that you send, with your subject's key.",
+        "The signature does not fit the request, or its key is not a live one of the caller's.",
+        "Sign the exact bytes, method, host and path that you send, with a live key of yours.",
     ),
     "signature_expired": (
-        "The signature's time is too far from the server's.",
+        "The signature's time is too far from the server's, or lies before its last restart.",
         "Set your clock by server_time, sign anew and send at once.",
     ),
     "signature_replayed": (
@@ -67,17 +67,23 @@ class Proof:
             self._plain and credentials.channel == "rest"
         ):
             raise self._fault("signature_missing")
-        key = self._keyring.find(evidence.key_id)
-        if key is None or key.subject != principal.subject:
+        key = self._keyring.serving(evidence.key_id, self._clock.now())
+        if key is None or key.owner != (principal.issuer, principal.subject):
             raise self._fault("signature_invalid")
-        if isinstance(evidence, Signed) and not await self._is_first(evidence):
-            raise self._fault("signature_replayed")
+        if isinstance(evidence, Signed):
+            await self._spend(evidence)
         return key.key_id
 
-    async def _is_first(self, evidence: Signed) -> bool:
-        spent = hashlib.sha256(f"{evidence.key_id}\0{evidence.nonce}".encode()).hexdigest()
+    async def _spend(self, evidence: Signed) -> None:
+        nonce = hashlib.sha256(f"{evidence.key_id}\0{evidence.nonce}".encode()).hexdigest()
         ttl_s = 2 * self._window_s + NONCE_MARGIN_S
-        return await self._nonces.add_if_absent(f"nonce:{spent}", ttl_s)
+        now_s = int(self._clock.now().timestamp())
+        spent = await self._nonces.spend(f"nonce:{nonce}", ttl_s, now_s)
+        if not spent.first:
+            raise self._fault("signature_replayed")
+        # A store that forgot, or is new, can't tell whether an older signature was used.
+        if evidence.created < spent.since:
+            raise self._fault("signature_expired")
 
     def _fault(self, code: SignatureFault) -> NotPermitted:
         message, hint = _FAULTS[code]

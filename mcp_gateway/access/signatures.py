@@ -9,19 +9,23 @@ Only the HTTP door imports this module: stdio does not pay for the library.
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from http_message_signatures import (
     HTTPMessageSignaturesException,
     HTTPMessageVerifier,
     HTTPSignatureKeyResolver,
+    InvalidSignature,
     VerifyResult,
 )
-from http_message_signatures.algorithms import HMAC_SHA256
+from http_message_signatures.algorithms import ED25519, HMAC_SHA256, HTTPSignatureAlgorithm
 
-from mcp_gateway.access.keyring import Keyring
+from mcp_gateway.access.keyring import Algorithm, Key, Keyring
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.principals import Evidence, PlainSigned, Signed, Unsigned
 
@@ -38,7 +42,13 @@ _OWN_FIELDS: Final = (b"signature-input", b"signature", b"content-digest")
 
 _MISSING: Final = Unsigned("signature_missing")
 _INVALID: Final = Unsigned("signature_invalid")
+_NO_KEY: Final = Unsigned("signature_invalid", no_key=True)
 _EXPIRED: Final = Unsigned("signature_expired")
+_ALGORITHMS: Final[dict[Algorithm, type[HTTPSignatureAlgorithm]]] = {
+    "hmac-sha256": HMAC_SHA256,
+    "ed25519": ED25519,
+}
+MOST_PUBLIC_KEYS: Final = 4096  # kept parsed, some 100 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +77,13 @@ def judge(request: SignedRequest, keyring: Keyring, clock: Clock, window_s: int)
 
     Only the signature with the label ``gw`` and the tag ``mcp-gateway`` counts (a proxy may
     add its own). It covers method, authority, path and body digest, and names its time,
-    nonce, key and algorithm. Signed routes take no query string.
+    nonce, key and algorithm, which is the key's own. Signed routes take no query string.
 
     Returns:
         Signed where it fits and its time is within ``window_s`` seconds of ``clock``;
         Unsigned with signature_missing, signature_expired (genuine, but old or early) or
-        signature_invalid (anything else). Whether the nonce is new is the gate's to find out.
+        signature_invalid (anything else, by ``no_key`` where no key of that id serves now).
+        Whether the nonce is new is the gate's to find out.
 
     Source: RFC 9421 sections 2, 3.2; RFC 9530 section 2.
     """
@@ -80,27 +91,32 @@ def judge(request: SignedRequest, keyring: Keyring, clock: Clock, window_s: int)
         return _MISSING
     if not _readable(request):
         return _INVALID
+    now = clock.now()
+    keys = _Keys(keyring, now)
     try:
-        results = _Verifier(keyring).verify(
+        results = _Verifier(keys).verify(
             _View.of(request), max_age=None, expect_tag=TAG, expect_label=LABEL,
             require_components=COMPONENTS, body=request.body,
         )  # fmt: skip
     except (HTTPMessageSignaturesException, ValueError, LookupError, TypeError):
-        return _INVALID
-    return _evidence(results, clock.now().timestamp(), window_s)
+        return _NO_KEY if keys.missed else _INVALID
+    return _evidence(results, now.timestamp(), window_s)
 
 
-def judge_plain(body: bytes, signature: bytes, keyring: Keyring) -> Evidence:
+def judge_plain(body: bytes, signature: bytes, keys: Iterable[Key]) -> Evidence:
     """Tell what the predecessor's ``X-Signature`` proves: hex HMAC-SHA256 of the body.
 
     Args:
         signature: the header's value as sent.
+        keys: the caller's own; the form names none.
     """
     if not _PLAIN.fullmatch(signature.strip()):
         return _INVALID
     shown = bytes.fromhex(signature.strip().decode())
     fitting = None
-    for key in keyring.signing_keys():
+    for key in keys:
+        if key.algorithm != "hmac-sha256":
+            continue
         if hmac.compare_digest(hmac.digest(key.secret, body, hashlib.sha256), shown):
             fitting = PlainSigned(key.key_id)
     return fitting or _INVALID
@@ -141,24 +157,50 @@ def _long_enough(nonce: str) -> bool:
 
 
 class _Keys(HTTPSignatureKeyResolver):
-    """Our keyring in the library's words."""
+    """The keys that serve at one moment, in the library's words."""
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, keyring: Keyring, at: datetime) -> None:
         self._keyring = keyring
+        self._at = at
+        self.missed = False
 
-    def resolve_public_key(self, key_id: str) -> bytes | None:
-        key = self._keyring.find(key_id)
-        return key.secret if key else None
+    def serving(self, key_id: object) -> Key:
+        """Return the key of that id.
+
+        Raises:
+            InvalidSignature: none serves.
+        """
+        key = self._keyring.serving(key_id, self._at) if isinstance(key_id, str) else None
+        if key is None:
+            self.missed = True
+            raise InvalidSignature("no such key")
+        return key
+
+    def resolve_public_key(self, key_id: str) -> bytes | Ed25519PublicKey:
+        # An object of its kind: were these bytes, another algorithm could take them for a secret.
+        key = self.serving(key_id)
+        return _public_key(key.secret) if key.algorithm == "ed25519" else key.secret
 
 
 class _Verifier(HTTPMessageVerifier):
-    """The library's verifier without its own time and with one signature only."""
+    """The library's verifier for one request: no time of its own, and the key's algorithm."""
 
-    def __init__(self, keyring: Keyring) -> None:
-        super().__init__(signature_algorithm=HMAC_SHA256, key_resolver=_Keys(keyring))
+    def __init__(self, keys: _Keys) -> None:
+        super().__init__(signature_algorithm=HMAC_SHA256, key_resolver=keys)
+        self._keys = keys
 
-    def validate_created_and_expires(self, sig_input: Any, max_age: Any = None) -> None:
-        """Leave the times to ``judge``: the library reads the wall clock, we our own."""
+    def validate_created_and_expires(self, sig_input: Any, max_age: Any = None) -> None:  # noqa: ARG002 - the library's signature
+        """Let the key that is named decide the algorithm, before the library compares ``alg``.
+
+        The times are left to ``judge``: the library reads the wall clock, we our own.
+        """
+        key = self._keys.serving(sig_input.params.get("keyid"))
+        self.signature_algorithm = _ALGORITHMS[key.algorithm]
+
+
+@lru_cache(MOST_PUBLIC_KEYS)
+def _public_key(raw: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from mcp_gateway.cli.records import ask_records
+from mcp_gateway.cli.control.reach import ask
 from mcp_gateway.settings import Settings
 
 NOT_PLACED: Final = 1
@@ -27,7 +27,7 @@ def list_approvals(as_json: bool) -> None:
 
     Example: mcp-gateway approvals list --json
     """
-    rows = ask_records(Settings.load(), "approvals.list", {})
+    rows = ask(Settings.load(), "approvals.list", {})
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -49,14 +49,14 @@ def approve_order(order_id: str, reason: str | None, yes: bool, as_json: bool) -
     if as_json and not yes:
         raise click.UsageError("--json needs --yes: nobody could be asked.")
     settings = Settings.load()
-    shown = ask_records(settings, "approvals.show", {"id": order_id})
+    shown = ask(settings, "approvals.show", {"id": order_id})
     if not yes:
         click.echo(shown["text"])
         if not click.confirm("Approve it?", default=False):
             click.echo("Nothing was changed.")
             return NOT_PLACED
     args = {"id": shown["order_id"], "reason": reason}
-    told = ask_records(settings, "approvals.approve", args)
+    told = ask(settings, "approvals.approve", args)
     click.echo(json.dumps(told) if as_json else _end(told))
     return 0 if told["outcome"] in {"placed", "pending_approval"} else NOT_PLACED
 
@@ -72,7 +72,7 @@ def decline_order(order_id: str, reason: str, as_json: bool) -> None:
 
     Example: mcp-gateway approvals decline ID --reason "too much before the weekend"
     """
-    told = ask_records(Settings.load(), "approvals.decline", {"id": order_id, "reason": reason})
+    told = ask(Settings.load(), "approvals.decline", {"id": order_id, "reason": reason})
     click.echo(json.dumps(told) if as_json else _end(told))
 
 

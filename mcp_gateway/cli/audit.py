@@ -4,7 +4,7 @@ import json
 
 import click
 
-from mcp_gateway.cli.records import LIMIT, ask_records
+from mcp_gateway.cli.control.reach import ROWS, ask
 from mcp_gateway.clock import Clock
 from mcp_gateway.settings import Settings
 
@@ -20,7 +20,7 @@ def audit() -> None:
 
 
 @audit.command("tail")
-@click.option("--limit", type=LIMIT, default=20, show_default=True, help="At most this many rows.")
+@click.option("--limit", type=ROWS, default=20, show_default=True, help="At most this many rows.")
 @click.option("--event", help="Rows of this kind only, e.g. order.denied.")
 @click.option("--subject", help="Rows of this caller only.")
 @click.option("--request-id", help="Rows of this order only.")
@@ -41,11 +41,11 @@ def tail(
     settings = Settings.load()
     args = {"limit": limit, "event": event, "subject": subject, "request_id": request_id}
     last = 0
-    for row in ask_records(settings, "audit.tail", args):
+    for row in ask(settings, "audit.tail", args):
         last = _print(row, as_json)
     while follow:
         _pause()
-        for row in ask_records(settings, "audit.tail", args | {"limit": 1000, "after_id": last}):
+        for row in ask(settings, "audit.tail", args | {"limit": 1000, "after_id": last}):
             last = _print(row, as_json)
 
 

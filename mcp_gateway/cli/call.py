@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mcp_gateway.cli.records import sandbox_meant_by
+from mcp_gateway.cli.control.places import sandbox_meant_by
 from mcp_gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import click
 
+from mcp_gateway.access.tokens.faults import issuer_faults
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import TIMEFRAMES
 from mcp_gateway.domain.positions import BotState
@@ -62,7 +63,7 @@ def doctor(purpose: Purpose, as_json: bool) -> int:
 
     logs.configure("CRITICAL", "console")  # the findings tell it in a sentence
     try:
-        settings = Settings.load(purpose, policy_faults)
+        settings = Settings.load(purpose, policy_faults, issuer_faults)
     except ConfigurationError as error:
         findings = [Finding("configuration", "fault", fault) for fault in error.faults]
     else:
@@ -84,6 +85,7 @@ async def _examine(settings: Settings) -> list[Finding]:
     findings.append(_folder(settings))
     findings += [one async for one in _redis(settings)]
     findings += [one async for one in _database(settings)]
+    findings += [one async for one in _issuers(settings)]
     findings += [one async for one in _bot(settings)]
     return findings
 
@@ -145,6 +147,19 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("database", "ok", f"{name} will be set up at the first start")
     else:
         yield Finding("database", "fault", f"{name} is not set up", "Run `mcp-gateway db upgrade`.")
+
+
+async def _issuers(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.issuers_file is None:
+        return
+    from mcp_gateway.access.tokens.inspection import look_at_issuers
+
+    for one in await look_at_issuers(settings, Clock()):
+        if one.trouble is None:
+            yield Finding("issuers", "ok", f"{one.name}: {one.keys} keys of {one.issuer}")
+        else:
+            hint = "Its tokens are refused until its jwks_url answers: try it with curl."
+            yield Finding("issuers", "fault", f"{one.name}: {one.trouble}", hint)
 
 
 async def _bot(settings: Settings) -> AsyncIterator[Finding]:

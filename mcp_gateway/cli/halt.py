@@ -1,13 +1,15 @@
 """``mcp-gateway halt`` and ``resume``: the kill switch, and the way back."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import click
 
-from mcp_gateway.cli.halt_control import ask_apart, ask_gateway, halt_by_file
-from mcp_gateway.cli.records import has_store
+from mcp_gateway.cli.control.places import has_store
+from mcp_gateway.cli.control.reach import ask, ask_running, ask_store
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.settings import Settings
 
@@ -52,21 +54,22 @@ def _halt(settings: Settings, args: dict[str, Any]) -> dict[str, Any]:
     """Halt by the gateway; where none answers by the file, or by the store alone."""
     from mcp_gateway.transports.control import GatewayNotRunning
 
+    told: dict[str, Any]
+    if args["agent"] or args["pair"]:  # the file halts everything, and nothing less
+        told = ask(settings, "halt.set", args)
+        return told
     try:
-        told: dict[str, Any] = ask_gateway(settings, "halt.set", args)
+        told = ask_running(settings, "halt.set", args)
     except GatewayNotRunning:
-        if args["agent"] or args["pair"]:  # the file halts everything, and nothing less
-            told = ask_apart(settings, "halt.set", args)
-        else:
-            told = _by_file(settings, args)
+        told = _by_file(settings, args)
     return told
 
 
 def _by_file(settings: Settings, args: dict[str, Any]) -> dict[str, Any]:
     try:
-        path = halt_by_file(settings, args["reason"])
+        path = _written(settings, args["reason"])
     except OSError as error:
-        told: dict[str, Any] = ask_apart(settings, "halt.set", args)
+        told: dict[str, Any] = ask_store(settings, "halt.set", args)
         click.echo(f"The file HALT can't be written: {error.strerror}.", err=True)
         return told
     told = {"id": None, "scope": "all", "code": "file", "file": str(path), "stored": False}
@@ -75,9 +78,18 @@ def _by_file(settings: Settings, args: dict[str, Any]) -> dict[str, Any]:
     if settings.embedded_store:  # a gateway that starts, or hangs, finds the file there
         return told
     try:  # gateways elsewhere share the database, and not the folder
-        return {**ask_apart(settings, "halt.set", args), "file": str(path)}
+        return {**ask_store(settings, "halt.set", args), "file": str(path)}
     except GatewayError as error:
         return told | {"store": error.code}
+
+
+def _written(settings: Settings, reason: str) -> Path:
+    """Write the file that halts everything; raises OSError where the folder can't be written."""
+    from mcp_gateway.orders.halts.file import NAME, HaltFile
+    from mcp_gateway.transports.control import account_name
+
+    HaltFile(settings.data_dir).write(f"{account_name(os.getuid())}: {reason}")
+    return settings.data_dir / NAME
 
 
 @halt.command("list")
@@ -87,13 +99,7 @@ def list_halts(as_json: bool) -> None:
 
     Example: mcp-gateway halt list --json
     """
-    from mcp_gateway.transports.control import GatewayNotRunning
-
-    settings = Settings.load()
-    try:
-        told = ask_gateway(settings, "halt.list", {})
-    except GatewayNotRunning:
-        told = ask_apart(settings, "halt.list", {})
+    told = ask(Settings.load(), "halt.list", {})
     if as_json:
         click.echo(json.dumps(told))
         return
@@ -131,13 +137,13 @@ def flatten(reason: str, yes: bool, confirmation: UUID | None, as_json: bool) ->
     settings = Settings.load()
     args = {"confirmation": str(confirmation or uuid4()), "reason": reason}
     if not yes:
-        plan = ask_gateway(settings, "halt.plan", args)
+        plan = ask(settings, "halt.plan", args)
         click.echo(_planned(plan))
         if not click.confirm("Halt everything and close these?", default=False):
             click.echo("Nothing was changed.")
             return NOT_DONE
     try:
-        told = ask_gateway(settings, "halt.flatten", args)
+        told = ask(settings, "halt.flatten", args)
     except GatewayNotRunning:
         click.echo(
             f"To go on, selling nothing twice: {AGAIN.format(args['confirmation'])}", err=True
@@ -164,16 +170,10 @@ def resume(
 
     Example: mcp-gateway resume 3 --reason "it was the exchange; it is back"
     """
-    from mcp_gateway.transports.control import GatewayNotRunning
-
     named = {"id": halt_id, "agent": agent, "pair": pair, "all": every}
     if sum(1 for one in named.values() if one) != 1:
         raise click.UsageError("Name one: ID, --agent, --pair or --all.")
-    settings, args = Settings.load(), {**named, "reason": reason}
-    try:
-        released = ask_gateway(settings, "halt.release", args)
-    except GatewayNotRunning:
-        released = ask_apart(settings, "halt.release", args)
+    released = ask(Settings.load(), "halt.release", {**named, "reason": reason})
     if as_json:
         click.echo(json.dumps(released))
         return

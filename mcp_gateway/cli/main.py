@@ -117,7 +117,10 @@ def _told(error: Exception) -> int:
         raise error
     for line in error.detail.get("log_tail", ()):
         click.echo(f"  | {line}", err=True)
-    click.echo(f"{error.code}: {error.message}\n  {error.hint}", err=True)
+    click.echo(f"{error.code}: {error.message}", err=True)
+    for fault in error.detail.get("faults", ())[1:]:  # the message tells the first
+        click.echo(f"  {fault['field']}: {fault['expected']}", err=True)
+    click.echo(f"  {error.hint}", err=True)
     return FAILED
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from mcp_gateway.cli.records import LIMIT, ask_records
+from mcp_gateway.cli.control.reach import ROWS, ask
 from mcp_gateway.settings import Settings
 
 DIFFERENT: Final = 1
@@ -25,7 +25,7 @@ def orders() -> None:
 
 @orders.command("list")
 @click.option(
-    "--limit", type=LIMIT, default=20, show_default=True, help="At most this many, newest first."
+    "--limit", type=ROWS, default=20, show_default=True, help="At most this many, newest first."
 )
 @click.option("--agent", help="Of this agent only.")
 @click.option("--state", help="In this state only, e.g. unknown.")
@@ -37,13 +37,13 @@ def list_orders(limit: int, agent: str | None, state: str | None, as_json: bool)
     """
     settings = Settings.load()
     args = {"limit": limit, "agent": agent, "state": state}
-    rows = ask_records(settings, "orders.list", args)
+    rows = ask(settings, "orders.list", args)
     if as_json:
         click.echo(json.dumps(rows))
         return
     waiting = []
     if state in {None, REVIEW}:
-        waiting = ask_records(settings, "orders.list", args | {"state": REVIEW})
+        waiting = ask(settings, "orders.list", args | {"state": REVIEW})
     for row in [*waiting, *(row for row in rows if row["state"] != REVIEW)]:
         click.echo(_line(row))
     if not rows:
@@ -60,7 +60,7 @@ def show_order(order_id: str, as_json: bool) -> None:
 
     Example: mcp-gateway orders show 550e8400-e29b-41d4-a716-446655440000
     """
-    shown: Any = ask_records(Settings.load(), "orders.show", {"id": order_id})
+    shown: Any = ask(Settings.load(), "orders.show", {"id": order_id})
     click.echo(json.dumps(shown, indent=None if as_json else 2))
     if shown["state"] == REVIEW and not as_json:
         how = HOW_TO_SETTLE.format(shown["order_id"])
@@ -98,7 +98,7 @@ def settle_order(
         "finding": finding, "reason": reason, "filled": filled, "average_price": price,
     }  # fmt: skip
     args = {"id": order_id, "decision": decision}
-    settled = ask_records(Settings.load(), "orders.settle", args)
+    settled = ask(Settings.load(), "orders.settle", args)
     if as_json:
         click.echo(json.dumps(settled))
         return
@@ -113,7 +113,7 @@ def reconcile_orders(as_json: bool) -> int:
 
     Example: mcp-gateway orders reconcile --json
     """
-    told = ask_records(Settings.load(), "orders.reconcile", {})
+    told = ask(Settings.load(), "orders.reconcile", {})
     found = told["differences"]
     if as_json:
         click.echo(json.dumps(told))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from mcp_gateway.cli.records import ask_running
+from mcp_gateway.cli.control.reach import ask
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import Settings, environment_name
 
@@ -78,7 +78,7 @@ def show_policy(as_json: bool) -> int:
 
     settings = Settings.load()
     try:
-        told = ask_running(settings, "policy.show", {}) | {"running": True}
+        told = ask(settings, "policy.show", {}) | {"running": True}
     except GatewayNotRunning:
         keeper = PolicyKeeper(load_policy(settings.policy), settings.policy)
         told = shown(keeper) | {"running": False}
@@ -107,7 +107,7 @@ def explain_policy(
     Example: mcp-gateway policy explain signal-agent BTC/USDT buy 0.001 --price 60000
     """
     args = {"agent": agent, "pair": pair, "side": side, "amount": amount, "price": price}
-    told = ask_running(Settings.load(), "policy.explain", args)
+    told = ask(Settings.load(), "policy.explain", args)
     if as_json:
         click.echo(json.dumps(told))
     else:
@@ -125,7 +125,7 @@ def accept_policy(wanted: str, as_json: bool) -> None:
 
     Example: mcp-gateway policy accept 0123456789ab
     """
-    told = ask_running(Settings.load(), "policy.accept", {"hash": wanted})
+    told = ask(Settings.load(), "policy.accept", {"hash": wanted})
     if as_json:
         click.echo(json.dumps(told))
         return

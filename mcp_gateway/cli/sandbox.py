@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mcp_gateway.cli.records import running_sandbox
+from mcp_gateway.cli.control.places import running_sandbox
 from mcp_gateway.settings import sandbox_file
 
 if TYPE_CHECKING:  # imported when the command runs

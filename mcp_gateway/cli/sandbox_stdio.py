@@ -12,7 +12,7 @@ from typing import Final
 
 import anyio
 
-from mcp_gateway.cli.records import control_verbs
+from mcp_gateway.cli.control.verbs import control_verbs
 from mcp_gateway.cli.sandboxed import CALLS_PER_MINUTE, SCOPES, SUBJECT
 from mcp_gateway.errors import BotUnavailable
 from mcp_gateway.sandbox.bot import SandboxOptions, free_port, open_sandbox

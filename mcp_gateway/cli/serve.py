@@ -14,14 +14,15 @@ def serve(host: str | None, port: int | None) -> None:
 
     Example: mcp-gateway serve --port 8000
     """
+    from mcp_gateway.access.tokens.faults import issuer_faults
     from mcp_gateway.risk.document import policy_faults
     from mcp_gateway.settings import Settings
     from mcp_gateway.telemetry import logs
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = Settings.load("serve", policy_faults, **given)
+    settings = Settings.load("serve", policy_faults, issuer_faults, **given)
     logs.configure(settings.log_level, settings.log_format)
-    from mcp_gateway.cli.records import control_verbs
+    from mcp_gateway.cli.control.verbs import control_verbs
     from mcp_gateway.transports import http
 
     log = logs.get(__name__)

@@ -16,13 +16,14 @@ def stdio() -> None:
     """
     import anyio
 
+    from mcp_gateway.access.tokens.faults import issuer_faults
     from mcp_gateway.risk.document import policy_faults
     from mcp_gateway.settings import Settings
     from mcp_gateway.telemetry import logs
 
-    settings = Settings.load("stdio", policy_faults)
+    settings = Settings.load("stdio", policy_faults, issuer_faults)
     logs.configure(settings.log_level, settings.log_format)
-    from mcp_gateway.cli.records import control_verbs
+    from mcp_gateway.cli.control.verbs import control_verbs
     from mcp_gateway.transports.stdio import serve_stdio
 
     anyio.run(partial(serve_stdio, settings, verbs=control_verbs()))

@@ -30,7 +30,7 @@ def token(subject: str, scopes: tuple[str, ...], ttl_s: int, act_for: tuple[str,
 
     Example: mcp-gateway token --subject signal-agent --scope market:read --scope orders:create
     """
-    from mcp_gateway.cli.records import ask_records
+    from mcp_gateway.cli.control.reach import ask
 
     settings = Settings.load()
     clock = Clock()
@@ -47,7 +47,7 @@ def token(subject: str, scopes: tuple[str, ...], ttl_s: int, act_for: tuple[str,
         "jti": proves.token_id,
         "expires_at": proves.expires_at and iso(proves.expires_at),
     }
-    ask_records(settings, "audit.token", row)
+    ask(settings, "audit.token", row)
     click.echo(text)
 
 
@@ -85,13 +85,16 @@ def issue(
         click.UsageError: a subject, scope or lifetime that the gateway would not accept.
     """
     from mcp_gateway.access.keyring import Keyring
-    from mcp_gateway.access.tokens import verifier_from
+    from mcp_gateway.access.tokens.believed import verifier_from
+    from mcp_gateway.access.tokens.issuing import issuer_from
 
-    verifier = verifier_from(settings, Keyring.from_settings(settings), clock)
-    if verifier is None:
+    keyring = Keyring.from_settings(settings)
+    verifier = verifier_from(settings, keyring, clock)
+    issuer = issuer_from(settings, keyring, clock)
+    if verifier is None or issuer is None:
         raise ConfigurationError(["JWT_SECRET: needed to issue tokens (openssl rand -hex 32)"])
     try:
-        text = verifier.issue(subject, scopes, ttl_s, act_for)
+        text = issuer.issue(subject, scopes, ttl_s, act_for)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     return text, verifier.verify(text)

@@ -3,6 +3,8 @@
     auth = GatewayAuth(token, key=key, key_id="signal-agent")
     async with httpx2.AsyncClient(auth=auth) as client: ...
 
+The key is the text of an HMAC secret, or an Ed25519 private key (its PEM, or the object).
+
 Source: RFC 9421 (label ``gw``, tag ``mcp-gateway``), RFC 9530 (Content-Digest).
 """
 
@@ -11,8 +13,11 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 import httpx2
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from http_message_signatures import HTTPMessageSigner, MappingKeyResolver
-from http_message_signatures.algorithms import HMAC_SHA256
+from http_message_signatures.algorithms import ED25519, HMAC_SHA256, HTTPSignatureAlgorithm
 from http_message_signatures.httpx2 import adapt_message
 
 from mcp_gateway.clock import Clock
@@ -22,6 +27,9 @@ TAG: Final = "mcp-gateway"
 COMPONENTS: Final = ("@method", "@authority", "@path", "content-digest")
 METHODS: Final = ("POST", "DELETE")
 NONCE_BYTES: Final = 16  # 128 bit; the gateway asks for 96
+PEM: Final = "-----BEGIN "  # RFC 7468; how no secret made by a gateway begins
+SigningKey = str | Ed25519PrivateKey
+SigningMaterial = bytes | Ed25519PrivateKey
 
 
 class GatewayAuth(httpx2.Auth):
@@ -37,12 +45,14 @@ class GatewayAuth(httpx2.Auth):
     Args:
         token: the bearer token, or a function that returns the current one (called for each
             request, so that it may renew it).
-        key: the signing secret as text; None where the caller places no orders.
+        key: the HMAC secret as text, or an Ed25519 private key (text in PEM, PKCS #8 without a
+            password, or the object); None where the caller places no orders.
         key_id: whose key it is; needed with ``key``.
         clock: dates the signatures.
 
     Raises:
-        ValueError: one of key and key_id without the other, or an empty one.
+        ValueError: one of key and key_id without the other, an empty one, or a PEM that holds
+            no Ed25519 private key.
     """
 
     requires_request_body = True
@@ -51,7 +61,7 @@ class GatewayAuth(httpx2.Auth):
         self,
         token: str | Callable[[], str],
         *,
-        key: str | None = None,
+        key: SigningKey | None = None,
         key_id: str | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -92,6 +102,23 @@ class GatewayAuth(httpx2.Auth):
         )
 
 
-def _signer(key_id: str, key: str) -> HTTPMessageSigner:
-    resolver = MappingKeyResolver(public_keys={}, private_keys={key_id: key.encode()})
-    return HTTPMessageSigner(signature_algorithm=HMAC_SHA256, key_resolver=resolver)
+def _signer(key_id: str, key: SigningKey) -> HTTPMessageSigner:
+    algorithm, material = _understood(key)
+    resolver = MappingKeyResolver(public_keys={}, private_keys={key_id: material})
+    return HTTPMessageSigner(signature_algorithm=algorithm, key_resolver=resolver)
+
+
+def _understood(key: SigningKey) -> tuple[type[HTTPSignatureAlgorithm], SigningMaterial]:
+    """Tell by the key's own form what it signs with."""
+    if isinstance(key, Ed25519PrivateKey):
+        return ED25519, key
+    if not key.lstrip().startswith(PEM):
+        return HMAC_SHA256, key.encode()
+    try:
+        loaded = load_pem_private_key(key.strip().encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        loaded = None
+    if not isinstance(loaded, Ed25519PrivateKey):
+        # The cause is left out: it may quote the key.
+        raise ValueError("key: no Ed25519 private key in PEM without a password") from None
+    return ED25519, loaded

@@ -5,7 +5,7 @@ cannot differ in what they ask of a caller.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 SCOPES: Final[dict[str, str]] = {
@@ -22,14 +22,20 @@ SCOPES: Final[dict[str, str]] = {
 DEFAULT_LOCAL_SCOPES: Final = ("market:read", "positions:read", "orders:preview")
 
 
+Shared = Literal["all_calls", "server"]
+ALL_CALLS: Final = "all_calls"  # everything that one caller does, but for what stands apart
+SERVER: Final = "server"  # everything that all callers do together
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One thing a caller can do.
 
     ``scopes``: any one of them suffices. ``live_scope``: wanted too, on a gateway to a bot that
     trades real money. ``signed``: over HTTP the bytes must be signed.
-    ``quota``: the name of the bucket that a call spends from. ``reserve``: the bucket that it
-    spends from when the first is empty; the admission then says that no entry may pass.
+    ``quota``: the name of the bucket that a call spends from. ``shares``: the wider ones that
+    it spends from as well, all or none of them. ``reserve``: the bucket from which exits spend
+    when one of those is empty.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Operation:
     writes: bool = False
     reserve: str | None = None
     live_scope: str | None = None
+    shares: tuple[Shared, ...] = (ALL_CALLS, SERVER)
 
 
 def _operation(
@@ -49,8 +56,9 @@ def _operation(
     writes: bool = False,
     reserve: str | None = None,
     live: str | None = None,
+    shares: tuple[Shared, ...] = (ALL_CALLS, SERVER),
 ) -> Operation:
-    return Operation(name, frozenset(scopes), quota or name, signed, writes, reserve, live)
+    return Operation(name, frozenset(scopes), quota or name, signed, writes, reserve, live, shares)
 
 
 _TABLE = (
@@ -67,23 +75,23 @@ _TABLE = (
         reserve="exits",
     ),
     _operation("get_order", "orders:preview", "orders:create"),
-    # Like exits, cancels are never trapped: neither by entries nor by a flooded server.
+    # A cancel is an exit whatever it cancels: it shares no quota that somebody could flood.
     _operation(
         "cancel_order",
         "orders:create",
         live="orders:live",
         signed=True,
         writes=True,
-        reserve="cancels",
+        shares=(),
     ),
-    # What a person decides; no tool does.
-    _operation("list_approvals", "orders:approve"),
-    _operation("approve_order", "orders:approve", signed=True, writes=True),
-    _operation("decline_order", "orders:approve", signed=True, writes=True),
-    # Halting has a reserve, so that no flood keeps it out; any such token may halt, people resume.
-    _operation("halt", "ops:halt", signed=True, writes=True, reserve="halts"),
-    _operation("list_halts", "ops:halt"),
-    _operation("release_halt", "ops:halt", signed=True, writes=True),
+    # What a person decides; no tool does, and no flood of agents keeps a person out.
+    _operation("list_approvals", "orders:approve", shares=()),
+    _operation("approve_order", "orders:approve", signed=True, writes=True, shares=()),
+    _operation("decline_order", "orders:approve", signed=True, writes=True, shares=()),
+    # Any such token may halt, people resume.
+    _operation("halt", "ops:halt", signed=True, writes=True, shares=()),
+    _operation("list_halts", "ops:halt", shares=()),
+    _operation("release_halt", "ops:halt", signed=True, writes=True, shares=()),
     _operation("read_pairs", "market:read", quota="read_resource"),
     _operation("read_candles", "market:read", quota="get_candles"),
     _operation("read_positions", "positions:read", quota="get_open_positions"),
@@ -93,8 +101,9 @@ _TABLE = (
     _operation("unknown_tool", *SCOPES, quota="unknown_tool"),
     _operation("get_prompt", "market:read"),
     _operation("complete", "market:read"),
-    # Lists of tools, resources, templates and prompts: a client asks for them by itself.
-    _operation("list", *SCOPES),
+    # Lists of tools, resources, templates and prompts: a client asks for them by itself, often
+    # after every call, so they take nothing from what the agent itself may ask.
+    _operation("list", *SCOPES, shares=(SERVER,)),
 )
 OPERATIONS: Final[dict[str, Operation]] = {operation.name: operation for operation in _TABLE}
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from mcp_gateway.domain.operations import Operation
-from mcp_gateway.errors import QuotaExceeded
+from mcp_gateway.domain.quotas import Meter, Reserve
 
 Channel = Literal["stdio", "http", "rest", "control"]
 
@@ -28,9 +28,13 @@ class PlainSigned:
 
 @dataclass(frozen=True, slots=True)
 class Unsigned:
-    """No usable signature: signature_missing, signature_invalid or signature_expired."""
+    """No usable signature: signature_missing, signature_invalid or signature_expired.
+
+    ``no_key`` says that it names a key of which nothing is known, yet or any more.
+    """
 
     code: Literal["signature_missing", "signature_invalid", "signature_expired"]
+    no_key: bool = field(default=False, compare=False)
 
 
 Evidence = Signed | PlainSigned | Unsigned
@@ -42,17 +46,22 @@ class Credentials:
 
     ``token`` is the compact JWT, None where none was sent. On stdio without a token the
     process's own environment names the principal. ``call_id`` ties logs and audit rows.
+    ``meter`` is where the gate notes what the door wants to know; None where there is no door.
     """
 
     channel: Channel
     token: str | None
     evidence: Evidence
     call_id: str
+    meter: Meter | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A proven caller: (issuer, subject) is its identity, everything else what it may do."""
+    """A proven caller: (issuer, subject) is its identity, everything else what it may do.
+
+    ``issued_at`` and ``expires_at`` are its token's; None where it showed none.
+    """
 
     issuer: str
     subject: str
@@ -60,6 +69,7 @@ class Principal:
     act_for: frozenset[str] = frozenset()
     token_id: str | None = None
     expires_at: datetime | None = None
+    issued_at: datetime | None = None
 
     @property
     def may_trade(self) -> bool:
@@ -79,8 +89,8 @@ class Admission:
     """The gate's word that one principal may do one operation, once.
 
     Only ``access/gate.py`` makes one: every service method takes an admission first, so a
-    forgotten check is a type error. ``exits_only`` is the refusal that an entry must get: the
-    caller's quota is used up, and what is left is kept for getting out.
+    forgotten check is a type error. Where it has a ``reserve``, the caller's quota is used up:
+    an entry gets the refusal in it, an exit spends from it.
     """
 
     principal: Principal
@@ -88,7 +98,7 @@ class Admission:
     channel: Channel
     call_id: str
     key_id: str | None = None
-    exits_only: QuotaExceeded | None = None
+    reserve: Reserve | None = None
     made_by: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -102,7 +112,7 @@ def admission_by_the_gate(
     channel: Channel,
     call_id: str,
     key_id: str | None = None,
-    exits_only: QuotaExceeded | None = None,
+    reserve: Reserve | None = None,
 ) -> Admission:
     """Make an admission; ``access/gate.py`` is the only caller (a test of the house says so)."""
-    return Admission(principal, operation, channel, call_id, key_id, exits_only, made_by=_GATE)
+    return Admission(principal, operation, channel, call_id, key_id, reserve, made_by=_GATE)

@@ -1,16 +1,15 @@
 """What an operator asks of the records, whether a gateway runs or not: JSON-ready answers."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import AuditLog, AuditRow
 from mcp_gateway.clock import iso
+from mcp_gateway.domain.invalid import read
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import NotFound, RequestInvalid
 from mcp_gateway.freqtrade.client import FreqtradeClient
@@ -58,7 +57,12 @@ async def settle_order(records: Records, args: Mapping[str, Any], operator: str)
     """Settle one order that waits for review, as an operator found out; return it as it is then."""
     record = await _named(records, args)
     settled = await settle(
-        records.ledger, records.bot, record, _decision(args), operator, bot_name=records.bot_name
+        records.ledger,
+        records.bot,
+        record,
+        read(Decision, args.get("decision")),
+        operator,
+        bot_name=records.bot_name,
     )
     return _row(settled) | {"operator": operator}
 
@@ -103,16 +107,19 @@ async def note_token(records: Records, args: Mapping[str, Any], _operator: str) 
     return {}
 
 
-# What is written, what is asked, and the account that asks, by the system's word.
-Verb = Callable[[Records, Mapping[str, Any], str], Awaitable[Any]]
-VERBS: Final[Mapping[str, Verb]] = {
-    "orders.list": list_orders,
-    "orders.show": show_order,
-    "orders.reconcile": reconcile_orders,
-    "audit.tail": tail_audit,
-    "orders.settle": settle_order,
-    "audit.token": note_token,
-}
+async def note_key(records: Records, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
+    """Write down what an operator did to a signing key; nothing of it is secret."""
+    facts = ("key_id", "algorithm", "not_after", "replaces", "reason")
+    event = AuditEvent(
+        event=f"key.{args['done']}",
+        at=datetime.fromisoformat(args["at"]),
+        issuer=args["issuer"],
+        subject=args["subject"],
+        channel="control",
+        detail={"operator": operator} | {name: args[name] for name in facts if name in args},
+    )
+    await records.audit_log.write([event])
+    return {}
 
 
 async def _named(records: Records, args: Mapping[str, Any]) -> OrderRecord:
@@ -139,15 +146,6 @@ def _ambiguous(found: Sequence[OrderRecord]) -> RequestInvalid:
         hint="Name one by its order id, as it is written here.",
         detail={"order_ids": ids},
     )
-
-
-def _decision(args: Mapping[str, Any]) -> Decision:
-    try:
-        return Decision.model_validate(args.get("decision"))
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        told = (": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in faults)
-        raise RequestInvalid(f"The decision has faults: {'; '.join(told)}.") from None
 
 
 def _row(record: OrderRecord) -> dict[str, Any]:

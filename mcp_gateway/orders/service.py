@@ -115,8 +115,10 @@ class OrderService:
 
         Source: Freqtrade REST POST /forceenter, POST /forceexit.
         """
-        if admission.exits_only is not None and order.side == "buy":
-            raise admission.exits_only
+        if admission.reserve is not None:  # the caller's quota is used up
+            if order.side == "buy":
+                raise admission.reserve.refusal
+            await admission.reserve.spend()
         record = self._intake.record(admission, order)
         record, grants = await self._intake.with_grants(record, preview_id)
         origin = Origin.of(admission)

@@ -6,29 +6,26 @@ A name that the predecessor had keeps its name; the gateway's own begin with
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES, SCOPES
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import urls
+from mcp_gateway.settings.access import ForAccess, Words, words
 from mcp_gateway.settings.folders import default_data_dir
 from mcp_gateway.settings.names import ENV_FILE, by_environment, readable, told, unknown_names
 from mcp_gateway.settings.people import ForPeople
 from mcp_gateway.settings.people import env as _env
 from mcp_gateway.settings.safety import Purpose, is_loopback, unsafe
 
-Words = Annotated[tuple[str, ...], NoDecode]
 
-
-class Settings(ForPeople):
+class Settings(ForAccess, ForPeople):
     """Everything that can be set from outside, with its default and meaning."""
 
     model_config = SettingsConfigDict(
@@ -104,14 +101,6 @@ class Settings(ForPeople):
         "MCP_GATEWAY_POLICY", None,
         "TOML file of the policy: limits of the agents, lot steps and minimums of the markets.",
     )  # fmt: skip
-    rate_limit_per_minute: int = _env(
-        "RATE_LIMIT_PER_MINUTE", 60, "Calls a minute for each caller and operation.",
-        ge=1, le=1_000_000,
-    )  # fmt: skip
-    server_rate_limit_per_minute: int = _env(
-        "MCP_GATEWAY_SERVER_RATE_LIMIT_PER_MINUTE", 6000,
-        "Calls a minute for all callers together.", ge=1, le=10_000_000,
-    )  # fmt: skip
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _env(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR."
     )
@@ -137,33 +126,6 @@ class Settings(ForPeople):
     allowed_origins: Words = _env(
         "MCP_GATEWAY_ALLOWED_ORIGINS", (), "Origins of browsers that may call, by comma."
     )
-    issuer: str = _env("MCP_GATEWAY_ISSUER", "mcp-gateway", "iss of the one-box tokens.")
-    audience: str = _env("MCP_GATEWAY_AUDIENCE", "mcp-gateway", "aud that tokens must carry.")
-    token_longest_s: int = _env(
-        "MCP_GATEWAY_TOKEN_LONGEST_S", 86400, "The longest lifetime of a token, in seconds.",
-        ge=60, le=31_536_000,
-    )  # fmt: skip
-    token: SecretStr | None = _env(
-        "MCP_GATEWAY_TOKEN", None, "The token of the stdio server's caller and of `call`."
-    )
-    subject: str | None = _env(
-        "MCP_GATEWAY_SUBJECT", None, "Names the local caller of stdio, and whose HMAC_SECRET is."
-    )
-    scopes: Words = _env(
-        "MCP_GATEWAY_SCOPES", DEFAULT_LOCAL_SCOPES, "What the local caller of stdio may do."
-    )
-    signature_window_s: int = _env(
-        "MCP_GATEWAY_SIGNATURE_WINDOW_S", 30, "How far a signature's time may be off, in seconds.",
-        ge=1, le=300,
-    )  # fmt: skip
-    legacy_signature: bool = _env(
-        "MCP_GATEWAY_LEGACY_SIGNATURE", False,
-        "Accept X-Signature over the body on REST; it can be replayed.",
-    )  # fmt: skip
-    clients_file: Path | None = _env(
-        "MCP_GATEWAY_CLIENTS_FILE", None,
-        "TOML file of the clients that POST /auth/token serves; unset: it is off.",
-    )  # fmt: skip
     max_body_bytes: int = _env(
         "MCP_GATEWAY_MAX_BODY_BYTES", 65536, "The largest request body read.",
         ge=1024, le=4_194_304,
@@ -173,19 +135,10 @@ class Settings(ForPeople):
         "MCP_GATEWAY_MODE", "dry-run", "The mode the bot must be in; live needs a policy file."
     )
 
-    @field_validator("allowed_hosts", "allowed_origins", "scopes", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(word for word in value.replace(",", " ").split() if word)
-        return value
-
-    @field_validator("scopes")
-    @classmethod
-    def _known_scopes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [scope for scope in value if scope not in SCOPES]:
-            raise ValueError(f"unknown scope {' '.join(unknown)}; known: {' '.join(SCOPES)}")
-        return value
+        return words(value)
 
     @field_validator("freqtrade_url", "public_url")
     @classmethod
@@ -228,6 +181,11 @@ class Settings(ForPeople):
     def embedded_store(self) -> bool:
         """Whether the store is SQLite: one gateway process holds it."""
         return self.database_url.startswith("sqlite")
+
+    @property
+    def keys_file(self) -> Path:
+        """The file that keeps the signing keys; it need not be there."""
+        return self.keys_file_given or self.data_dir / "keys.json"
 
     @property
     def control_socket(self) -> Path:

@@ -24,12 +24,19 @@ def unsafe(settings: "Settings", purpose: Purpose) -> list[str]:
     if purpose != "command" and settings.mode == "live" and settings.policy is None:
         faults.append("MCP_GATEWAY_POLICY: MCP_GATEWAY_MODE=live needs a policy file of yours")
     if purpose == "serve":
-        if settings.jwt_secret is None:
-            faults.append("JWT_SECRET: serving HTTP needs tokens (openssl rand -hex 32)")
+        if not _takes_tokens(settings):
+            told = "serving HTTP needs tokens (openssl rand -hex 32), or MCP_GATEWAY_ISSUERS_FILE"
+            faults.append(f"JWT_SECRET: {told}")
+        if settings.clients_file and settings.jwt_secret is None:
+            faults.append("JWT_SECRET: signs the tokens of MCP_GATEWAY_CLIENTS_FILE's clients")
         faults += exposed(settings.host, settings.allowed_hosts, settings.allowed_origins)
-    if purpose == "stdio" and settings.token and settings.jwt_secret is None:
+    if purpose == "stdio" and settings.token and not _takes_tokens(settings):
         faults.append("JWT_SECRET: needed to check MCP_GATEWAY_TOKEN")
     return faults
+
+
+def _takes_tokens(settings: "Settings") -> bool:
+    return settings.jwt_secret is not None or settings.issuers_file is not None
 
 
 def weak_keys(

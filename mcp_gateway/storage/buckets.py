@@ -34,19 +34,54 @@ class Bucket:
         """Microseconds that one unit takes to come back, rounded to the strict side."""
         return -(-MINUTE_US // self.per_minute)
 
+    @property
+    def most_us(self) -> int:
+        """How far a caller can spend ahead: the whole burst, in microseconds."""
+        return self.interval_us * self.burst
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     """The answer of a limiter.
 
-    ``remaining`` is what the tightest bucket has left; ``exceeded`` the key of the bucket
-    that said no, the one that takes longest to say yes where several did.
+    Args:
+        buckets: the limits that were asked.
+        ahead_us: how far each of them is spent ahead now (µs), in their order.
+        wait_us: after so long the same would be allowed; 0 where it was.
+        exceeded: key of the bucket that said no, the one that takes longest to say yes where
+            several did.
     """
 
-    allowed: bool
-    remaining: int
-    retry_after_s: float
+    buckets: tuple[Bucket, ...]
+    ahead_us: tuple[int, ...]
+    wait_us: int
     exceeded: str | None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the units were spent."""
+        return self.exceeded is None
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds after which the same would be allowed; 0 where it was."""
+        return self.wait_us / 1e6
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """Units that each bucket has left."""
+        pairs = zip(self.buckets, self.ahead_us, strict=True)
+        return tuple((one.most_us - ahead) // one.interval_us for one, ahead in pairs)
+
+    @property
+    def remaining(self) -> int:
+        """What the tightest bucket has left."""
+        return min(self.left)
+
+    def next_in_s(self, place: int) -> float:
+        """Return the seconds until one unit more is in the bucket at a place; 0 where it is full."""
+        interval_us, ahead = self.buckets[place].interval_us, self.ahead_us[place]
+        return (ahead % interval_us or min(ahead, interval_us)) / 1e6
 
 
 def ensure_distinct(buckets: Sequence[Bucket]) -> None:
@@ -69,26 +104,21 @@ def decide(
         now_us: the present, on the clock of ``arrivals``.
 
     Returns:
-        The answer, and the arrival times to keep; none where the call was refused.
+        The answer, and the arrival times to keep. Of a refused call only those are kept that
+        lie further ahead than a burst: a clock that was set back must not lock a caller out
+        until it has caught up with itself.
     """
-    ahead = {bucket.key: _ahead_us(bucket, arrivals, now_us) for bucket in buckets}
-    after = {bucket.key: ahead[bucket.key] + bucket.interval_us * bucket.cost for bucket in buckets}
-    slowest = max(buckets, key=lambda bucket: after[bucket.key] - _most_us(bucket))
-    wait_us = after[slowest.key] - _most_us(slowest)
-    if wait_us > 0:
-        return Taken(False, _left(buckets, ahead), wait_us / 1e6, slowest.key), {}
-    kept = {one.key: now_us + after[one.key] for one in buckets if one.cost}
-    return Taken(True, _left(buckets, after), 0.0, None), kept
-
-
-def _most_us(bucket: Bucket) -> int:
-    return bucket.interval_us * bucket.burst
-
-
-def _ahead_us(bucket: Bucket, arrivals: Mapping[str, int], now_us: int) -> int:
-    """How far a caller has spent ahead; never more than a burst, even if a clock was set back."""
-    return min(max(arrivals.get(bucket.key, now_us) - now_us, 0), _most_us(bucket))
-
-
-def _left(buckets: Sequence[Bucket], ahead: Mapping[str, int]) -> int:
-    return min((_most_us(one) - ahead[one.key]) // one.interval_us for one in buckets)
+    owed = [max(arrivals.get(one.key, now_us) - now_us, 0) for one in buckets]
+    ahead = [min(each, one.most_us) for one, each in zip(buckets, owed, strict=True)]
+    after = [each + one.interval_us * one.cost for one, each in zip(buckets, ahead, strict=True)]
+    wait_us, exceeded = 0, None
+    for one, each in zip(buckets, after, strict=True):
+        if each - one.most_us > wait_us:
+            wait_us, exceeded = each - one.most_us, one.key
+    spent = after if exceeded is None else ahead
+    kept = {
+        one.key: now_us + spent[place]
+        for place, one in enumerate(buckets)
+        if one.cost and (exceeded is None or owed[place] > one.most_us)
+    }
+    return Taken(tuple(buckets), tuple(spent), wait_us, exceeded), kept

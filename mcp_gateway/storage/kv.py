@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from mcp_gateway.clock import Clock
 from mcp_gateway.storage.buckets import Bucket, Taken
 from mcp_gateway.storage.memory import MemoryKeyValue
+from mcp_gateway.storage.nonces import Spent
 
 __all__ = ["Bucket", "KeyValue", "Taken", "open_kv"]
 
@@ -36,6 +37,10 @@ class KeyValue(Protocol):
 
     async def add_if_absent(self, key: str, ttl_s: float) -> bool:
         """Remember a nonce for ``ttl_s`` seconds; False where it is known already."""
+        ...
+
+    async def spend(self, nonce: str, ttl_s: float, now_s: int) -> Spent:
+        """Use a nonce and remember it for ``ttl_s`` seconds; now is the caller's Unix second."""
         ...
 
     async def take(self, buckets: Sequence[Bucket]) -> Taken:

@@ -8,12 +8,54 @@ from typing import Literal
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import StoreUnavailable
 from mcp_gateway.storage.buckets import Bucket, Taken, decide, ensure_distinct
+from mcp_gateway.storage.nonces import Spent
 
 # Some 400 answers of 500 candles; the whole process is to stay under 140 MB.
 LARGEST_VALUES_BYTES = 16 * 1024 * 1024
 # A signed order leaves one nonce for a minute by default: 1,600 orders a second.
 MOST_NONCES = 100_000
 MOST_BUCKETS = 100_000
+# Looking through them all takes some 10 ms, which no flood of new names shall cost at each call.
+LOOK_AGAIN_US = 1_000_000
+
+
+class Counts:
+    """What callers have spent of their limits, in this process; never more than so many of them."""
+
+    def __init__(self, clock: Clock, *, most_buckets: int = MOST_BUCKETS) -> None:
+        self._clock = clock
+        self._most = most_buckets
+        self._arrivals: dict[str, int] = {}
+        self._look_again_at_us = 0
+
+    def take(self, buckets: Sequence[Bucket]) -> Taken:
+        """Spend from all these limits, or from none of them.
+
+        Raises:
+            StoreUnavailable: more callers at once than are ever kept.
+        """
+        ensure_distinct(buckets)
+        now_us = int(self._clock.monotonic() * 1e6)
+        if len(self._arrivals) + len(buckets) > self._most:
+            self._make_room(now_us, buckets)
+        taken, kept = decide(buckets, self._arrivals, now_us)
+        self._arrivals.update(kept)
+        return taken
+
+    def clear(self) -> None:
+        """Forget everybody."""
+        self._arrivals.clear()
+
+    def _make_room(self, now_us: int, wanted: Sequence[Bucket]) -> None:
+        """Drop the buckets that are full again: they say what an absent one says."""
+        new = sum(bucket.key not in self._arrivals for bucket in wanted if bucket.cost)
+        if len(self._arrivals) + new <= self._most:
+            return
+        if now_us >= self._look_again_at_us:
+            self._look_again_at_us = now_us + LOOK_AGAIN_US
+            self._arrivals = {key: at for key, at in self._arrivals.items() if at > now_us}
+        if len(self._arrivals) + new > self._most:
+            raise StoreUnavailable("The limiter is full.", code="limiter_full")
 
 
 class MemoryKeyValue:
@@ -32,12 +74,12 @@ class MemoryKeyValue:
         self._clock = clock
         self._largest_values_bytes = largest_values_bytes
         self._most_nonces = most_nonces
-        self._most_buckets = most_buckets
+        self._counts = Counts(clock, most_buckets=most_buckets)
         self._values: dict[str, tuple[float, bytes]] = {}
         self._values_bytes = 0
+        self._since = int(clock.now().timestamp())
         self._nonces: set[str] = set()
         self._nonce_ends: list[tuple[float, str]] = []
-        self._arrivals: dict[str, int] = {}
 
     async def get(self, key: str) -> bytes | None:
         """Return the value, None where it is absent, expired or evicted."""
@@ -75,20 +117,21 @@ class MemoryKeyValue:
         heapq.heappush(self._nonce_ends, (now + ttl_s, key))
         return True
 
+    async def spend(self, nonce: str, ttl_s: float, now_s: int) -> Spent:  # noqa: ARG002 - KeyValue's
+        """Use a nonce and remember it; nothing is remembered from before this process.
+
+        Raises:
+            StoreUnavailable: too many live nonces.
+        """
+        return Spent(await self.add_if_absent(nonce, ttl_s), self._since)
+
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         """Spend from all these limits, or from none of them.
 
         Raises:
             StoreUnavailable: more callers at once than are ever kept.
         """
-        ensure_distinct(buckets)
-        now_us = int(self._clock.monotonic() * 1e6)
-        new = sum(bucket.key not in self._arrivals for bucket in buckets if bucket.cost)
-        if new and len(self._arrivals) + new > self._most_buckets:
-            self._make_room(now_us, new)
-        taken, kept = decide(buckets, self._arrivals, now_us)
-        self._arrivals.update(kept)
-        return taken
+        return self._counts.take(buckets)
 
     async def ping(self) -> None:
         """Return; memory always answers."""
@@ -99,14 +142,8 @@ class MemoryKeyValue:
         self._values_bytes = 0
         self._nonces.clear()
         self._nonce_ends.clear()
-        self._arrivals.clear()
+        self._counts.clear()
 
     def _forget(self, key: str) -> None:
         _, value = self._values.pop(key, (0.0, b""))
         self._values_bytes -= len(value)
-
-    def _make_room(self, now_us: int, wanted: int) -> None:
-        """Drop the buckets that are full again: they say what an absent one says."""
-        self._arrivals = {key: at for key, at in self._arrivals.items() if at > now_us}
-        if len(self._arrivals) + wanted > self._most_buckets:
-            raise StoreUnavailable("The limiter is full.", code="limiter_full")

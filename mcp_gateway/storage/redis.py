@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from mcp_gateway.errors import ConfigurationError, StoreUnavailable
 from mcp_gateway.storage.buckets import Bucket, Taken, ensure_distinct
+from mcp_gateway.storage.nonces import SPEND, Spent
 from mcp_gateway.telemetry import logs
 
 PREFIX = "mcp-gateway:"
@@ -29,26 +30,26 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 # these integers exactly (below 2^53). A bucket outlives its use by a minute, so that a key
 # never expires while its arrival time still says something.
 DECIDE = """
-local ahead, after, wait, exceeded = {}, {}, 0, 0
+local owed, ahead, after, most, wait, exceeded = {}, {}, {}, {}, 0, 0
 for i = 1, #KEYS do
   local interval, burst, cost = tonumber(ARGV[3*i-2]), tonumber(ARGV[3*i-1]), tonumber(ARGV[3*i])
   local arrival = tonumber(redis.call('GET', KEYS[i]) or now)
-  ahead[i] = math.min(math.max(arrival - now, 0), interval * burst)
+  most[i] = interval * burst
+  owed[i] = math.max(arrival - now, 0)
+  ahead[i] = math.min(owed[i], most[i])
   after[i] = ahead[i] + interval * cost
-  if after[i] - interval * burst > wait then
-    wait, exceeded = after[i] - interval * burst, i
+  if after[i] - most[i] > wait then
+    wait, exceeded = after[i] - most[i], i
   end
 end
-local spent, left = exceeded == 0 and after or ahead, math.huge
+local spent = exceeded == 0 and after or ahead
 for i = 1, #KEYS do
-  local interval, burst = tonumber(ARGV[3*i-2]), tonumber(ARGV[3*i-1])
-  left = math.min(left, math.floor((interval * burst - spent[i]) / interval))
-  if exceeded == 0 and tonumber(ARGV[3*i]) > 0 then
-    local lifetime = math.ceil(after[i] / 1000) + 60000
-    redis.call('SET', KEYS[i], string.format('%.0f', now + after[i]), 'PX', lifetime)
+  if tonumber(ARGV[3*i]) > 0 and (exceeded == 0 or owed[i] > most[i]) then
+    local lifetime = math.ceil(spent[i] / 1000) + 60000
+    redis.call('SET', KEYS[i], string.format('%.0f', now + spent[i]), 'PX', lifetime)
   end
 end
-return {exceeded, left, wait}
+return {exceeded, wait, unpack(spent)}
 """
 
 _log = logs.get(__name__)
@@ -73,6 +74,7 @@ class RedisKeyValue:
             # The URL may hold a password: it is not repeated.
             raise ConfigurationError(["REDIS_URL: a redis:// or rediss:// URL"]) from error
         self._client: Redis = Redis.from_pool(pool)
+        self._spend = self._client.register_script(SPEND)
         self._decide = self._client.register_script(SERVER_TIME + DECIDE)
 
     async def get(self, key: str) -> bytes | None:
@@ -93,13 +95,19 @@ class RedisKeyValue:
         name = f"{PREFIX}once:{key}"
         return bool(await _answer(self._client.set(name, b"", px=_milliseconds(ttl_s), nx=True)))
 
+    async def spend(self, nonce: str, ttl_s: float, now_s: int) -> Spent:
+        """Use a nonce and remember it for ``ttl_s`` seconds, with the mark in one script."""
+        keys = [f"{PREFIX}once:{nonce}", f"{PREFIX}nonces-since"]
+        args = [_milliseconds(ttl_s), now_s]
+        first, since = await _answer(self._spend(keys=keys, args=args))
+        return Spent(bool(first), since)
+
     async def take(self, buckets: Sequence[Bucket]) -> Taken:
         """Spend from all these limits in one script, or from none of them."""
         ensure_distinct(buckets)
         keys = [f"{PREFIX}rate:{bucket.key}" for bucket in buckets]
         numbers = [n for one in buckets for n in (one.interval_us, one.burst, one.cost)]
-        exceeded, left, wait_us = await _answer(self._decide(keys=keys, args=numbers))
-        return taken(buckets, exceeded, left, wait_us)
+        return taken(buckets, await _answer(self._decide(keys=keys, args=numbers)))
 
     async def ping(self) -> None:
         """Return if the server answers."""
@@ -110,10 +118,11 @@ class RedisKeyValue:
         await self._client.aclose()
 
 
-def taken(buckets: Sequence[Bucket], exceeded: int, left: int, wait_us: int) -> Taken:
-    """Read the script's answer; ``exceeded`` counts from 1, 0 says allowed."""
+def taken(buckets: Sequence[Bucket], answer: Sequence[int]) -> Taken:
+    """Read the script's answer: who said no (counted from 1, 0 for nobody), the wait, the rest."""
+    exceeded, wait_us, *ahead_us = answer
     refused_by = buckets[exceeded - 1].key if exceeded else None
-    return Taken(refused_by is None, left, wait_us / 1e6, refused_by)
+    return Taken(tuple(buckets), tuple(ahead_us), wait_us, refused_by)
 
 
 def _value(key: str) -> str:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 # Every revision that this program knows, oldest first; the last is the one it needs.
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 REVISION: Final = REVISIONS[-1]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -193,6 +193,27 @@ halts = Table(
     Column("release_reason", Text),
     CheckConstraint("scope IN ('all', 'agent', 'pair')", name="halts_scope"),
     Index("halts_in_force", "released_at"),
+    sqlite_autoincrement=True,
+)
+
+# Tokens that are believed no longer: one, or all that a subject was given before a moment.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text),
+    Column("token_id", Text),
+    Column("issued_before", Moment),
+    Column("at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    CheckConstraint("(subject IS NULL) <> (token_id IS NULL)", name="revocations_name_one"),
+    CheckConstraint(
+        "(subject IS NULL) = (issued_before IS NULL)", name="revocations_of_a_subject_up_to"
+    ),
+    Index("revocations_by_end", "expires_at"),
     sqlite_autoincrement=True,
 )
 

@@ -31,6 +31,25 @@ limiter_degraded = Gauge(
     "1 while the shared store is down and reads are limited by this process alone.",
     registry=REGISTRY,
 )
+issuer_fetches_total = Counter(
+    "mcp_gateway_issuer_fetches_total", "Fetches of an issuer's keys, by issuer and result.",
+    ("issuer", "result"), registry=REGISTRY,
+)  # fmt: skip
+issuer_keys_trouble = Gauge(
+    "mcp_gateway_issuer_keys_trouble",
+    "1 while the last fetch of an issuer's keys brought nothing.", ("issuer",),
+    registry=REGISTRY,
+)  # fmt: skip
+revocations_stale = Gauge(
+    "mcp_gateway_revocations_stale",
+    "1 while the store does not tell which tokens were revoked; the last list holds.",
+    registry=REGISTRY,
+)
+keys_faulty = Gauge(
+    "mcp_gateway_keys_faulty",
+    "1 while the keys file has faults and the keys read before it stay in force.",
+    registry=REGISTRY,
+)
 orders_total = Counter(
     "mcp_gateway_orders_total", "Orders by side and outcome.", ("side", "outcome"),
     registry=REGISTRY,

@@ -36,6 +36,7 @@ TAKE_OVER_S: Final = 2.0
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 LONGEST_PATH: Final = 100
 _OWN_FOLDERS: Final = Path("/proc/self/fd")
+_TOLD: Final = ("message", "retryable")
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 log = logs.get(__name__)
@@ -80,9 +81,14 @@ def ask(
     except (OSError, orjson.JSONDecodeError):
         raise GatewayNotRunning("No gateway answers here.", detail={"socket": str(path)}) from None
     if "error" in answer:
-        told = answer["error"]
-        raise ControlRefused(told["message"], code=told["code"], hint=told["hint"])
+        raise _refused(answer["error"])
     return answer["result"]
+
+
+def _refused(told: dict[str, Any]) -> ControlRefused:
+    known = {name: told[name] for name in ("code", "hint", "retry_after_s") if name in told}
+    detail = {name: one for name, one in told.items() if name not in {*known, *_TOLD}}
+    return ControlRefused(told["message"], **known, detail=detail)
 
 
 def account_name(uid: int) -> str:

@@ -28,6 +28,7 @@ from mcp_gateway.telemetry import logs, metrics
 from mcp_gateway.transports import body as bodies
 from mcp_gateway.transports import cors, refusals
 from mcp_gateway.transports.credentials import bearer, caller
+from mcp_gateway.transports.forwarding import Proxies
 from mcp_gateway.transports.hosts import Hosts
 from mcp_gateway.transports.requests import (
     JSON,
@@ -69,6 +70,7 @@ class Door:
         self._gateway = gateway
         self._settings = gateway.settings
         self._hosts = Hosts(gateway.settings)
+        self._proxies = Proxies(gateway.settings)
         self._mcp = mcp
         self._routes = table([MCP, *routes])
         self._body_deadline_s = body_deadline_s
@@ -117,7 +119,7 @@ class Door:
                 "The route knows no such method.", detail={"allow": list(methods)}
             )
         kind = await self._read(visit, route, receive)
-        credentials, principal = self._credentials(visit, route)
+        credentials, principal = await self._credentials(visit, route)
         document = await self._document(visit, kind, credentials, principal)
         token = caller.set(credentials)
         try:
@@ -135,7 +137,9 @@ class Door:
         methods, visit.variables = find(self._routes, visit.path)
         visit.route = methods.get(visit.method, next(iter(methods.values()), None))
         if not (visit.route and visit.route.probe):
-            visit.origin = self._hosts.check(visit.headers)
+            outside = self._proxies.outside(visit.peer, visit.headers)
+            visit.origin = self._hosts.check(visit.headers, outside.host)
+            visit.come_from(outside)
         if not methods:
             raise NotFound(
                 "There is no such route.", code="route_unknown", hint="Read /openapi.json."
@@ -155,7 +159,9 @@ class Door:
         )  # fmt: skip
         return kind
 
-    def _credentials(self, visit: Visit, route: Route) -> tuple[Credentials, Principal | None]:
+    async def _credentials(
+        self, visit: Visit, route: Route
+    ) -> tuple[Credentials, Principal | None]:
         """Collect what the caller shows, and at guarded routes believe only a valid token."""
         channel: Channel = "http" if route is MCP else "rest"
         missing = Unsigned("signature_missing")
@@ -164,11 +170,11 @@ class Door:
         shown = Credentials(channel, bearer(visit.headers), missing, visit.call_id)
         if shown.token is None:
             raise NotAuthenticated("No token was sent.")
-        principal = self._gateway.gate.authenticate(shown)
+        principal = await self._gateway.gate.authenticate(shown)
         visit.user = principal.subject
         if not route.signable:
             return shown, principal
-        evidence = judged(self._gateway, visit, plain=route.plainly_signable)
+        evidence = await judged(self._gateway, visit, principal, plain=route.plainly_signable)
         return replace(shown, evidence=evidence), principal
 
     async def _document(

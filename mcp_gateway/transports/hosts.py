@@ -26,8 +26,12 @@ class Hosts:
             self._hosts.add(public.netloc.lower())
             self._origins.add(f"{public.scheme}://{public.netloc}".lower())
 
-    def check(self, headers: Headers) -> str | None:
+    def check(self, headers: Headers, forwarded: str | None = None) -> str | None:
         """Refuse a request that was meant for another name, or comes from a foreign page.
+
+        Args:
+            forwarded: the host that the caller asked a proxy for; None where there is none. The
+                Host header is checked all the same: a page can reach a proxy's machine too.
 
         Returns:
             The origin of the page that calls; None where it is no page.
@@ -42,7 +46,7 @@ class Hosts:
             host, origin = only(headers, b"host"), only(headers, b"origin")
         except ValueError:
             raise HostNotAllowed("The Host or Origin header was sent twice.") from None
-        if not self._knows(host or ""):
+        if not self._knows(host or "") or not self._knows(forwarded or host or ""):
             raise HostNotAllowed("This server does not answer under that host name.")
         if origin is not None and not self._welcomes(origin.lower()):
             raise NotPermitted(

@@ -69,7 +69,7 @@ async def open_app(
         signals: answer those that are no end, too; for the main thread alone.
 
     Raises:
-        ConfigurationError: the clients file has faults.
+        ConfigurationError: the clients file or the keys file has faults.
     """
     clients = None
     if settings.clients_file is not None:
@@ -78,6 +78,7 @@ async def open_app(
         gateway = await stack.enter_async_context(
             open_gateway(settings, clock=clock, serves=settings.base_url)
         )
+        await stack.enter_async_context(gateway.gate.keys.watched())
         if verbs is not None:
             control = control_socket(gateway, verbs, settings.control_socket)
             await stack.enter_async_context(control)

@@ -51,7 +51,8 @@ class Request:
     """A request that has passed the door: bounded, parsed once, its caller known.
 
     ``variables`` is what the route's template captured of the path; ``document`` the JSON body
-    (numbers with a fraction as Decimal), None where there is none.
+    (numbers with a fraction as Decimal), None where there is none. ``peer`` is the address that
+    it came from.
     """
 
     query: str
@@ -60,3 +61,4 @@ class Request:
     body: bytes = b""
     document: Any = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    peer: str = ""

@@ -5,11 +5,12 @@ The SDK claims standard output for the protocol; logs go to standard error.
 
 import os
 import signal
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 import anyio
 
 from mcp_gateway.domain.principals import Credentials, Unsigned
+from mcp_gateway.errors import IssuerUnavailable
 from mcp_gateway.gateway import Absence, Gateway, open_gateway
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.hold import STDIO
@@ -50,7 +51,9 @@ async def serve_stdio(
         async with open_gateway(
             settings, store_after_s=STORE_AFTER_S, absence=absence, serves=STDIO
         ) as gateway:
-            gateway.gate.authenticate(caller.get())  # a bad token is told now, not at every call
+            # A bad token is told now, not at every call.
+            with suppress(IssuerUnavailable):  # it may be there when the first call comes
+                await gateway.gate.authenticate(caller.get())
             group.start_soon(_leave_on_signal, gateway)
             halt = gateway.local_halts.by_signal
             async with _controlled(gateway, verbs), answered(signal.SIGUSR1, halt):

@@ -11,6 +11,7 @@ import anyio
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.transports import body as bodies
 from mcp_gateway.transports import cors
+from mcp_gateway.transports.forwarding import Outside
 from mcp_gateway.transports.requests import (
     Answer,
     Headers,
@@ -19,6 +20,7 @@ from mcp_gateway.transports.requests import (
     Request,
     Scope,
     Send,
+    only,
     stripped,
 )
 from mcp_gateway.transports.routes import Route
@@ -53,6 +55,10 @@ class Visit:
     origin: str | None = None
     user: str | None = None
     status: int = 0
+    # Whose address it is, before trusted proxies took the request on; empty where there is none.
+    peer: str = ""
+    scheme: str = "http"
+    host: str = ""  # that the caller asked for, and signed
 
     @classmethod
     def of(cls, scope: Scope, send: Send) -> "Visit":
@@ -63,7 +69,13 @@ class Visit:
             query=scope.get("query_string", b"").decode("latin-1"),
             headers=stripped(scope["headers"]),
             send=send,
+            peer=(scope.get("client") or ("",))[0],
         )
+
+    def come_from(self, outside: Outside) -> None:
+        """Note how the caller sent the request, before proxies took it on."""
+        self.peer, self.scheme = outside.peer, outside.scheme
+        self.host = outside.host or only(self.headers, b"host") or ""
 
     def request(self, document: Any) -> Request:
         """Return the request as the rooms behind the door see it."""
@@ -74,6 +86,7 @@ class Visit:
             body=self.body or b"",
             document=document,
             variables=self.variables,
+            peer=self.peer,
         )
 
     def rpc_id(self) -> str | int | None:

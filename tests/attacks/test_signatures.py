@@ -30,6 +30,7 @@ from tests.support.tokens import NOW
 pytestmark = [pytest.mark.unit]
 
 WINDOW_S = 30
+KEYS = KEYRING.signing_keys()
 
 
 def judged(request: SignedRequest, *, later_s: float = 0) -> Evidence:
@@ -284,9 +285,9 @@ def plain(body: bytes = BODY, key: str = KEY) -> bytes:
 
 def test_the_predecessors_form_is_evidence_of_its_own_kind() -> None:
     """It names whose key fits, and that it can be replayed."""
-    assert judge_plain(BODY, plain(), KEYRING) == PlainSigned(KEY_ID)
-    assert judge_plain(BODY, plain(key=OTHER_KEY), KEYRING) == PlainSigned(OTHER_ID)
-    assert judge_plain(BODY, plain().upper(), KEYRING) == PlainSigned(KEY_ID)
+    assert judge_plain(BODY, plain(), KEYS) == PlainSigned(KEY_ID)
+    assert judge_plain(BODY, plain(key=OTHER_KEY), KEYS) == PlainSigned(OTHER_ID)
+    assert judge_plain(BODY, plain().upper(), KEYS) == PlainSigned(KEY_ID)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +297,7 @@ def test_the_predecessors_form_is_evidence_of_its_own_kind() -> None:
 )  # fmt: skip
 def test_a_plain_signature_that_does_not_fit_proves_nothing(signature: bytes) -> None:
     """Only the hexadecimal HMAC-SHA256 of exactly this body fits."""
-    assert judge_plain(BODY, signature, KEYRING) == Unsigned("signature_invalid")
+    assert judge_plain(BODY, signature, KEYS) == Unsigned("signature_invalid")
 
 
 def test_the_keyring_shows_no_secret() -> None:

@@ -10,7 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_gateway.access.tokens import LEEWAY_S, LONGEST_TOKEN_CHARS, TokenVerifier
+from mcp_gateway.access.tokens.compact import LONGEST_TOKEN_CHARS
+from mcp_gateway.access.tokens.identity import LEEWAY_S
+from mcp_gateway.access.tokens.issuers import one_box
+from mcp_gateway.access.tokens.verifier import TokenVerifier
 from mcp_gateway.errors import NotAuthenticated
 from tests.support.clock import ManualClock
 from tests.support.tokens import AUDIENCE, CLAIMS, HEADER, ISSUER, NOW, SECRET, b64, compact, forge
@@ -21,7 +24,7 @@ LONGEST_S = 3600
 
 
 def make_verifier(clock: ManualClock | None = None) -> TokenVerifier:
-    return TokenVerifier(SECRET, ISSUER, AUDIENCE, LONGEST_S, clock or ManualClock())
+    return TokenVerifier([one_box(SECRET, ISSUER, AUDIENCE, LONGEST_S)], clock or ManualClock())
 
 
 def raw_claims(**claims: Any) -> bytes:

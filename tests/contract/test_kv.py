@@ -245,7 +245,7 @@ async def _compare(url: str, steps: list[Any]) -> None:
             answer = await client.eval(script, len(keys), *keys, *numbers)
             expected, kept = decide(buckets, arrivals, now)
             arrivals |= kept
-            assert taken(buckets, *answer) == expected
+            assert taken(buckets, answer) == expected
             stored = await client.mget(keys)
             assert [one and int(one) for one in stored] == [arrivals.get(key) for key in keys]
 

@@ -26,7 +26,8 @@ from mcp_gateway.domain.orders import Check, OrderRequest, Preview
 from mcp_gateway.domain.positions import Position, Positions
 from mcp_gateway.domain.principals import Admission, Credentials
 from mcp_gateway.errors import NotFound, OrderNotResting
-from mcp_gateway.gateway import Gateway, Health
+from mcp_gateway.gateway import Gateway
+from mcp_gateway.health import Health
 from mcp_gateway.orders.service import Created
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
@@ -217,9 +218,9 @@ class Face:
 
     def token(self, *scopes: str, subject: str = TRADER, ttl_s: int = 3600) -> str:
         """Return a token of this server's; all of a trader's scopes where none is named."""
-        verifier = self.gateway.gate.verifier
-        assert verifier is not None
-        return verifier.issue(subject, scopes or TRADER_SCOPES, ttl_s)
+        issuing = self.gateway.gate.issuing
+        assert issuing is not None
+        return issuing.issue(subject, scopes or TRADER_SCOPES, ttl_s)
 
     def auth(self, *scopes: str, signed: bool = False) -> GatewayAuth:
         """Return what an agent's client has: a token, and a key where it trades."""

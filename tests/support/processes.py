@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mcp_gateway.access.tokens import TokenVerifier
+from mcp_gateway.access.tokens.issuing import TokenIssuer
 from mcp_gateway.clock import Clock
 from mcp_gateway.sandbox.bot import Sandbox
 from mcp_gateway.settings import child_environment
@@ -53,8 +53,8 @@ def token(
     *scopes: str, subject: str = TRADER, ttl_s: int = 3600, act_for: Collection[str] = ()
 ) -> str:
     """Return a token of these processes; all of a trader's scopes where none is named."""
-    verifier = TokenVerifier(JWT_SECRET.encode(), "mcp-gateway", "mcp-gateway", 86_400, Clock())
-    return verifier.issue(subject, scopes or TRADER_SCOPES, ttl_s, act_for)
+    issuing = TokenIssuer(JWT_SECRET.encode(), "mcp-gateway", "mcp-gateway", 86_400, Clock())
+    return issuing.issue(subject, scopes or TRADER_SCOPES, ttl_s, act_for)
 
 
 class Running:

@@ -5,7 +5,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from mcp_gateway.cli.records import ask_records
+from mcp_gateway.cli.control.reach import ask
 from tests.support.gateway import settings_for
 
 MOST = 1000
@@ -13,7 +13,7 @@ MOST = 1000
 
 def recorded(data_dir: Path, verb: str, **args: Any) -> Any:
     """Return the answer of a verb of the command line; not from within an event loop."""
-    return ask_records(settings_for(data_dir), verb, args)
+    return ask(settings_for(data_dir), verb, args)
 
 
 def audit_rows(data_dir: Path, **args: Any) -> list[dict[str, Any]]:

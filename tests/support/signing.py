@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from mcp_gateway.access.keyring import Key, Keyring
 from mcp_gateway.access.signatures import SignedRequest
-from tests.support.tokens import NOW
+from tests.support.tokens import ISSUER, NOW
 
 KEY = "a-signing-key-of-the-tests-0123456789abcdef"
 KEY_ID = "signal-agent"
@@ -20,7 +20,10 @@ PARAMETERS: dict[str, int | str] = {
     "created": NOW, "keyid": KEY_ID, "alg": "hmac-sha256", "nonce": NONCE, "tag": "mcp-gateway",
 }  # fmt: skip
 KEYRING = Keyring(
-    keys=[Key(KEY_ID, KEY_ID, KEY.encode()), Key(OTHER_ID, OTHER_ID, OTHER_KEY.encode())]
+    keys=[
+        Key(KEY_ID, ISSUER, KEY_ID, KEY.encode()),
+        Key(OTHER_ID, ISSUER, OTHER_ID, OTHER_KEY.encode()),
+    ]
 )
 
 

@@ -30,7 +30,7 @@ PATIENCE_S: Final = 60.0
 # What a gateway imports only when it serves.
 MODULES: Final = (
     "alembic.command", "anyio._backends._asyncio", "httpcore2._async.http11",
-    "mcp_gateway.cli.main", "mcp_gateway.cli.records", "mcp_gateway.cli.serve",
+    "mcp_gateway.cli.main", "mcp_gateway.cli.control.verbs", "mcp_gateway.cli.serve",
     "mcp_gateway.orders.books", "mcp_gateway.orders.records", "mcp_gateway.transports.http",
     "psycopg.pq", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite",
     "tests.support.failpoints", "uvicorn.lifespan.on", "uvicorn.loops.asyncio",

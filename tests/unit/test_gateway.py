@@ -17,7 +17,8 @@ from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Admission, Credentials, Unsigned
 from mcp_gateway.errors import BotUnavailable, Draining, GatewayError, StoreUnavailable
 from mcp_gateway.freqtrade.client import FreqtradeClient
-from mcp_gateway.gateway import HEALTH_KEPT_S, UNMENDABLE, Gateway, open_gateway
+from mcp_gateway.gateway import UNMENDABLE, Gateway, open_gateway
+from mcp_gateway.health import KEPT_S
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.sql import Store
@@ -115,7 +116,7 @@ async def test_many_who_ask_how_it_is_ask_the_bot_once(tmp_path: Path) -> None:
             for _ in range(50):
                 group.start_soon(gateway.health)
         assert bot.asked("show_config") == 1
-        clock.advance(HEALTH_KEPT_S)
+        clock.advance(KEPT_S)
         await gateway.health()
         assert bot.asked("show_config") == 2
 
@@ -186,7 +187,7 @@ async def test_a_postgresql_that_comes_back_is_taken_up(
         health = await gateway.health()
         assert (health.status, health.services["postgres"]) == ("healthy", "healthy")
         own_postgres.stop()
-        clock.advance(HEALTH_KEPT_S)
+        clock.advance(KEPT_S)
         health = await gateway.health()
         assert (health.status, health.services["postgres"]) == ("degraded", "unhealthy")
         with pytest.raises(StoreUnavailable) as refused:
@@ -265,7 +266,7 @@ async def test_with_redis_down_reads_go_on_and_orders_are_refused(
     async with running(given, bot, clock, NEVER_S) as gateway:
         assert (await gateway.health()).services["redis"] == "healthy"
         own_redis.stop()
-        clock.advance(HEALTH_KEPT_S)
+        clock.advance(KEPT_S)
         health = await gateway.health()
         assert (health.status, health.services["redis"]) == ("degraded", "unhealthy")
         told = await gateway.market.candles(

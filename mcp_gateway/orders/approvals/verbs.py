@@ -5,7 +5,7 @@ The operator is the account that owns the control socket, by the system's word.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.errors import RequestInvalid
@@ -54,15 +54,6 @@ async def decline(approver: Approver, args: Mapping[str, Any], operator: str) ->
         raise RequestInvalid("A reason is needed.", detail={"field": "reason"})
     record = await approver.approvals.decline(await _order_id(approver, args), person, reason)
     return await _told(approver, record, person)
-
-
-Verb = Callable[[Approver, Mapping[str, Any], str], Awaitable[Any]]
-VERBS: Final[Mapping[str, Verb]] = {
-    "approvals.list": list_approvals,
-    "approvals.show": show_approval,
-    "approvals.approve": approve,
-    "approvals.decline": decline,
-}
 
 
 async def _order_id(approver: Approver, args: Mapping[str, Any]) -> str:

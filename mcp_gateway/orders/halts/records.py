@@ -16,10 +16,11 @@ from pydantic import (
     model_validator,
 )
 
-from mcp_gateway.access.claims import acceptable_subject
+from mcp_gateway.access.tokens.claims import acceptable_subject
 from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import AgentName, PairName
 from mcp_gateway.domain.principals import Admission
+from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.orders.book.steps import Origin
 from mcp_gateway.risk.facts import Halt, HaltScope
 
@@ -163,12 +164,15 @@ class HaltRecord:
         """It as the rules see it."""
         return Halt(self.scope, self.name, self.code, self.at)
 
-    def binds(self, agent: str, pair: str) -> bool:
-        """Tell whether it stops an entry."""
-        return self.halt.binds(agent, pair)
-
 
 Wanted = Callable[[HaltRecord], bool]
+
+
+def by_id(halt_id: str) -> Wanted:
+    """Return what picks the halt of this id."""
+    if not (halt_id.isascii() and halt_id.isdigit()):
+        raise RequestInvalid("id is the number of a halt.", detail={"field": "id"})
+    return lambda one: str(one.id) == str(int(halt_id))
 
 
 def as_json(record: HaltRecord) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
 
-from pydantic import ValidationError
-
+from mcp_gateway.domain.invalid import read
 from mcp_gateway.domain.orders import Check, OrderRequest, canonical
 from mcp_gateway.domain.principals import Principal
 from mcp_gateway.errors import RequestInvalid
@@ -51,12 +50,7 @@ def _order(args: Mapping[str, Any]) -> OrderRequest:
     kind = "market" if known["price"] is None else LIMIT
     if known["agent"] is None:
         raise RequestInvalid("agent is missing.")
-    try:
-        return OrderRequest.model_validate({"request_id": uuid4(), "order_type": kind} | known)
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        told = (": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in faults)
-        raise RequestInvalid(f"There can be no such order: {'; '.join(told)}.") from None
+    return read(OrderRequest, {"request_id": uuid4(), "order_type": kind} | known)
 
 
 def _told(order: OrderRequest, made: DryRun, policy: Policy) -> dict[str, Any]:

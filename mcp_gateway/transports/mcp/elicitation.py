@@ -49,7 +49,7 @@ def state_security(gateway: Gateway) -> RequestStateSecurity:
     """
 
     def caller(_context: ServerRequestContext[Any, Any]) -> str:
-        principal = gateway.gate.authenticate(shown())
+        principal = gateway.gate.recognise(shown())
         return f"{principal.issuer}\n{principal.subject}"
 
     return RequestStateSecurity(

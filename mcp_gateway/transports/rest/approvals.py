@@ -1,25 +1,22 @@
 """What waits for a person, and that person's word, over REST: signed, and never the requester's."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import orjson
-from pydantic import BaseModel, ValidationError
 
+from mcp_gateway.domain.invalid import read
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import NotPermitted
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.orders.book import answers
 from mcp_gateway.orders.book.person import Person
-from mcp_gateway.transports.invalid import invalid
 from mcp_gateway.transports.requests import Answer, Request
 from mcp_gateway.transports.rest.queries import NoQuery
 from mcp_gateway.transports.rest.shapes import Approval, Decline
 
 if TYPE_CHECKING:  # the SQL libraries behind it are imported when the store opens
     from mcp_gateway.orders.approvals.decisions import Approvals
-
-Body = TypeVar("Body", bound=BaseModel)
 
 
 async def pending(
@@ -35,7 +32,7 @@ async def approve(
     gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
 ) -> Answer:
     """Answer POST /api/v1/approvals/{order_id}/approve: the order as it stands behind the yes."""
-    body = _read(Approval, request)
+    body = read(Approval, request.document)
     orders = await gateway.orders()
     order_id, person = request.variables["order_id"], _person(admission)
     settled = await orders.dispatch.approve(order_id, person, body.reason)
@@ -46,7 +43,7 @@ async def decline(
     gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
 ) -> Answer:
     """Answer POST /api/v1/approvals/{order_id}/decline: the order, denied."""
-    body = _read(Decline, request)
+    body = read(Decline, request.document)
     approvals = (await gateway.orders()).approvals
     order_id, person = request.variables["order_id"], _person(admission)
     return await _told(approvals, await approvals.decline(order_id, person, body.reason))
@@ -66,10 +63,3 @@ def _person(admission: Admission) -> Person:
 async def _told(approvals: "Approvals", record: OrderRecord) -> Answer:
     history = await approvals.ledger.history(record.order_id)
     return Answer(200, orjson.dumps(answers.present_state(record, history)))
-
-
-def _read(shape: type[Body], request: Request) -> Body:
-    try:
-        return shape.model_validate(request.document)
-    except ValidationError as error:
-        raise invalid(error) from None

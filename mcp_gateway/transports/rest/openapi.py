@@ -118,6 +118,7 @@ def _bodies(route: Route, shape: type[BaseModel]) -> dict[str, Any]:
             "client_id": text,
             "client_secret": text,
             "scope": text,
+            "resource": text,
         },
     }
     bodies = _json(shape)

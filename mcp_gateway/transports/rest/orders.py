@@ -1,30 +1,26 @@
 """Dry runs, orders, their state and their cancel over REST."""
 
-from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from pydantic import ValidationError
 
+from mcp_gateway.domain.invalid import read
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.transports import documents
-from mcp_gateway.transports.invalid import invalid
 from mcp_gateway.transports.refusals import REPLAYED
 from mcp_gateway.transports.requests import Answer, Request
 from mcp_gateway.transports.rest import shapes
 from mcp_gateway.transports.rest.queries import NoQuery
-
-Body = TypeVar("Body", bound=OrderRequest)
 
 
 async def dry_run(
     gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
 ) -> Answer:
     """Answer POST /api/v1/orders/dry-run; an order that would be denied is a 200 too."""
-    order = _read(OrderRequest, request)
+    order = read(OrderRequest, request.document)
     preview = await (await gateway.orders()).preview(admission, order)
     return Answer(200, orjson.dumps(documents.preview(preview)))
 
@@ -33,7 +29,7 @@ async def create(
     gateway: Gateway, admission: Admission, request: Request, _query: NoQuery
 ) -> Answer:
     """Answer POST /api/v1/orders: 200 where placed, 202 where a person is asked, else a problem."""
-    order = _read(shapes.NewOrder, request)
+    order = read(shapes.NewOrder, request.document)
     created = await (await gateway.orders()).create(admission, order, order.preview_id)
     status = 202 if created.answer["outcome"] == "pending_approval" else 200
     body = orjson.dumps(created.answer)
@@ -63,11 +59,3 @@ def _request_id(request: Request) -> UUID:
         return UUID(request.variables["request_id"])
     except ValueError:
         raise RequestInvalid("request_id must be a UUID.", detail={"field": "request_id"}) from None
-
-
-def _read(shape: type[Body], request: Request) -> Body:
-    document: dict[str, Any] = request.document
-    try:
-        return shape.model_validate(document)
-    except ValidationError as error:
-        raise invalid(error) from None

@@ -5,10 +5,10 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from mcp_gateway.domain.invalid import invalid
 from mcp_gateway.domain.market import CANDLE_LIMIT, TimeframeName
 from mcp_gateway.domain.orders import PairName
 from mcp_gateway.errors import RequestInvalid
-from mcp_gateway.transports.invalid import invalid
 
 MOST_PARAMETERS = 16
 DEFAULT_LIMIT = 500  # the predecessor's; over MCP it is 100, for a model pays by the token

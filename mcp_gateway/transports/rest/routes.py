@@ -17,6 +17,12 @@ from mcp_gateway.transports.rest import (
     service,
     shapes,
 )
+from mcp_gateway.transports.rest.discovery import (
+    RESOURCE_PATH,
+    SERVER_PATH,
+    TOKEN_PATH,
+    Discovery,
+)
 from mcp_gateway.transports.rest.guard import guarded
 from mcp_gateway.transports.rest.queries import CandlesQuery, NoQuery, PositionsQuery
 from mcp_gateway.transports.rest.tokens import TokenDesk
@@ -110,16 +116,33 @@ def _halt_routes() -> tuple[Route, ...]:
     )  # fmt: skip
 
 
-def _service_routes(settings: Settings, desk: TokenDesk) -> tuple[Route, ...]:
-    # What the metrics tell is nobody else's business: beyond loopback they need a token.
-    metrics_guard: Guard = "open" if settings.on_loopback else "token"
-    well_known = "/.well-known/oauth-protected-resource"
+def _token_routes(clients: Clients | None) -> tuple[Route, ...]:
+    there = Discovery(gives_tokens=clients is not None)
     return (
         Route(
-            "POST", "/auth/token", "A bearer token for a configured client",
-            desk.issue, shapes.Token, body=shapes.Login,
+            "POST", TOKEN_PATH, "A bearer token for a configured client",
+            TokenDesk(clients).issue, shapes.Token, body=shapes.Login,
             media_types=(JSON, FORM), refusals=(401, 404, 429),
         ),
+        Route(
+            "GET", RESOURCE_PATH, "Where tokens come from", there.resource,
+            shapes.ResourceMetadata,
+        ),
+        Route(
+            "GET", f"{RESOURCE_PATH}/mcp", "The same, for /mcp", there.resource,
+            shapes.ResourceMetadata,
+        ),
+        Route(
+            "GET", SERVER_PATH, "How clients fetch tokens here", there.server,
+            shapes.ServerMetadata, refusals=(404,),
+        ),
+    )  # fmt: skip
+
+
+def _service_routes(settings: Settings) -> tuple[Route, ...]:
+    # What the metrics tell is nobody else's business: beyond loopback they need a token.
+    metrics_guard: Guard = "open" if settings.on_loopback else "token"
+    return (
         Route(
             "GET", "/health", "The gateway and what it stands on", service.health,
             shapes.Health, also={503: shapes.Health},
@@ -133,14 +156,6 @@ def _service_routes(settings: Settings, desk: TokenDesk) -> tuple[Route, ...]:
             "GET", "/metrics", "Prometheus metrics", service.exposition, None,
             guard=metrics_guard, probe=settings.on_loopback,
         ),
-        Route(
-            "GET", well_known, "Where tokens come from", service.resource_metadata,
-            shapes.ResourceMetadata,
-        ),
-        Route(
-            "GET", f"{well_known}/mcp", "The same, for /mcp", service.resource_metadata,
-            shapes.ResourceMetadata,
-        ),
     )  # fmt: skip
 
 
@@ -152,7 +167,7 @@ def rest_routes(settings: Settings, clients: Clients | None) -> tuple[Route, ...
 
     routes = (
         *_market_routes(), *_order_routes(), *_approval_routes(), *_halt_routes(),
-        *_service_routes(settings, TokenDesk(clients)),
+        *_token_routes(clients), *_service_routes(settings),
         Route("GET", "/openapi.json", "This document", page, shapes.Document),
     )  # fmt: skip
     document = openapi.document(routes, settings.base_url)

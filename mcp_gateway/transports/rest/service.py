@@ -1,16 +1,14 @@
-"""What operators and clients ask of the server itself: health, metrics, where tokens come from."""
+"""What operators and clients ask of the server itself: health and metrics."""
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from mcp_gateway import __version__
 from mcp_gateway.clock import iso
-from mcp_gateway.domain.operations import SCOPES
 from mcp_gateway.domain.principals import Credentials
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import metrics
 from mcp_gateway.transports.requests import Answer, Request
-from mcp_gateway.transports.rest.shapes import Health, Probe, ResourceMetadata
-from mcp_gateway.transports.routes import MCP
+from mcp_gateway.transports.rest.shapes import Health, Probe
 
 
 async def health(gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:
@@ -39,21 +37,3 @@ async def ready(gateway: Gateway, _request: Request, _shown: Credentials) -> Ans
 async def exposition(_gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:
     """Answer GET /metrics in the Prometheus text format."""
     return Answer(200, metrics.exposition(), CONTENT_TYPE_LATEST)
-
-
-async def resource_metadata(gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:
-    """Answer GET /.well-known/oauth-protected-resource.
-
-    No authorization server is named: the one-box tokens come from this server's operator, or
-    from its POST /auth/token, which is no OAuth server with metadata of its own.
-
-    Source: RFC 9728 section 3.
-    """
-    shape = ResourceMetadata(
-        resource=f"{gateway.settings.base_url}{MCP.path}",
-        authorization_servers=[],
-        scopes_supported=list(SCOPES),
-        bearer_methods_supported=["header"],
-        resource_name="MCP Gateway",
-    )
-    return Answer(200, shape.model_dump_json().encode())

@@ -234,10 +234,25 @@ class ResourceMetadata(Shape):
     """Where tokens for this server come from (RFC 9728 section 2)."""
 
     resource: str
-    authorization_servers: list[str]
+    authorization_servers: list[str] | None = None
     scopes_supported: list[str]
     bearer_methods_supported: list[str]
     resource_name: str
+
+
+class ServerMetadata(Shape):
+    """What the gateway can do as an authorization server (RFC 8414 section 2).
+
+    There is no authorization grant: the endpoint is told because clients insist on one.
+    """
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    scopes_supported: list[str]
+    response_types_supported: list[str]
+    grant_types_supported: list[str]
+    token_endpoint_auth_methods_supported: list[str]
 
 
 class Problem(BaseModel):

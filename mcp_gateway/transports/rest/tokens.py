@@ -18,6 +18,7 @@ from mcp_gateway.errors import NotAuthenticated, NotFound, RequestMalformed
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports.requests import Answer, Request, only
+from mcp_gateway.transports.rest.discovery import is_this_resource
 from mcp_gateway.transports.rest.shapes import LONGEST_NAME, Login, Token
 
 FAILURE_DELAY_S: Final = 1.0  # on top of the password's hash: guessing is slow
@@ -32,6 +33,7 @@ class _Login:
     name: str
     password: str
     scopes: frozenset[str] | None = None
+    resources: tuple[str, ...] = ()
 
 
 class TokenDesk:
@@ -46,16 +48,19 @@ class TokenDesk:
         Raises:
             NotFound: no clients are configured.
             NotAuthenticated: client_invalid, for an unknown name and a wrong password alike.
-            RequestMalformed: not one of the two forms, or a scope beyond the client's.
+            RequestMalformed: not one of the two forms, no scope of the client's among those
+                it wants, or another resource than this server.
         """
-        verifier = gateway.gate.verifier
-        if self._clients is None or verifier is None:
+        issuing = gateway.gate.issuing
+        if self._clients is None or issuing is None:
             raise NotFound(
                 "This server gives no tokens.",
                 code="token_endpoint_off",
                 hint="Ask the operator for a token, or for MCP_GATEWAY_CLIENTS_FILE to be set.",
             )
         login = _form(request) if request.document is None else _json(request.document)
+        if not all(is_this_resource(gateway.settings, wanted) for wanted in login.resources):
+            raise _malformed("invalid_target", "The resource is not this server.")
         client = await self._clients.check(login.name, login.password)
         if client is None:
             log.info("Login refused")
@@ -67,7 +72,7 @@ class TokenDesk:
                 detail={"error": "invalid_client"},
             )
         scopes = _granted(client, login.scopes)
-        token = verifier.issue(client.name, scopes, client.ttl_s, client.act_for)
+        token = issuing.issue(client.name, scopes, client.ttl_s, client.act_for)
         _note(gateway, client, request, scopes)
         answer = Token(access_token=token, expires_in=client.ttl_s, scope=" ".join(sorted(scopes)))
         return Answer(200, answer.model_dump_json().encode(), headers=(("pragma", "no-cache"),))
@@ -88,11 +93,18 @@ def _note(gateway: Gateway, client: Client, request: Request, scopes: frozenset[
 
 
 def _granted(client: Client, wanted: frozenset[str] | None) -> frozenset[str]:
+    """Return those of the wanted scopes that the client may have; the answer names them.
+
+    MCP clients ask for all that the resource's metadata lists, whatever they may have.
+
+    Source: RFC 6749 section 3.3.
+    """
     if wanted is None:
         return client.scopes
-    if not wanted or not wanted <= client.scopes:
-        raise _malformed("invalid_scope", "The client may not have that scope.")
-    return wanted
+    granted = wanted & client.scopes
+    if not granted:
+        raise _malformed("invalid_scope", "The client may not have any scope of these.")
+    return granted
 
 
 def _json(document: dict[str, Any]) -> _Login:
@@ -112,6 +124,9 @@ def _form(request: Request) -> _Login:
         basic = _basic(only(request.headers, b"authorization"))
     except ValueError:  # UnicodeError and binascii.Error are ValueErrors
         raise _malformed("invalid_request", "The form is malformed.") from None
+    # RFC 8707 section 2: one parameter may be repeated, and this is it.
+    resources = tuple(value for name, value in pairs if name == "resource")
+    pairs = [(name, value) for name, value in pairs if name != "resource"]
     fields = dict(pairs)
     if len(fields) != len(pairs):  # RFC 6749 section 3.2: no parameter more than once
         raise _malformed("invalid_request", "A parameter appears twice.")
@@ -126,7 +141,8 @@ def _form(request: Request) -> _Login:
     if not name or password is None or len(name) > LONGEST_NAME:
         raise _malformed("invalid_request", "The client is missing.")
     scope = fields.get("scope")
-    return _Login(name, password, None if scope is None else frozenset(scope.split()))
+    scopes = None if scope is None else frozenset(scope.split())
+    return _Login(name, password, scopes, resources)
 
 
 def _basic(header: str | None) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ from mcp_gateway.domain.principals import (
     Signed,
     Unsigned,
 )
-from mcp_gateway.errors import ConfigurationError, GatewayError, NotFound
+from mcp_gateway.errors import ConfigurationError, GatewayError, NotFound, QuotaExceeded
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.telemetry import metrics
@@ -93,14 +93,13 @@ async def test_any_one_of_an_operations_scopes_suffices() -> None:
 async def test_scope_is_asked_before_signature_and_signature_before_quota() -> None:
     """With everything wrong, the first gate on the way answers."""
     bench = make_bench(rate_limit_per_minute=1)
-    for number in (0, 2):  # the second one uses up what is kept for exits
-        await bench.gate.admit(trader(signed(number)), ORDER)
+    await bench.gate.admit(trader(signed()), CANCEL)
     reader = credentials(forge(scope="market:read"), UNSIGNED)
-    assert await code(bench, credentials("nonsense"), ORDER) == "token_invalid"
-    assert await code(bench, reader, ORDER) == "scope_missing"
-    assert await code(bench, trader(), ORDER) == "signature_missing"
-    assert await code(bench, trader(signed()), ORDER) == "signature_replayed"
-    assert await code(bench, trader(signed(1)), ORDER) == "quota_exceeded"
+    assert await code(bench, credentials("nonsense"), CANCEL) == "token_invalid"
+    assert await code(bench, reader, CANCEL) == "scope_missing"
+    assert await code(bench, trader(), CANCEL) == "signature_missing"
+    assert await code(bench, trader(signed()), CANCEL) == "signature_replayed"
+    assert await code(bench, trader(signed(1)), CANCEL) == "quota_exceeded"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +185,7 @@ async def test_unsigned_and_replayed_calls_leave_the_quota_alone() -> None:
         await refusal(bench, trader(), ORDER)
         await refusal(bench, trader(signed()), ORDER)
         await refusal(bench, credentials(forge(scope="market:read")), ORDER)
-    assert (await bench.gate.admit(trader(signed(1)), ORDER)).exits_only is None
+    assert (await bench.gate.admit(trader(signed(1)), ORDER)).reserve is None
 
 
 async def test_the_quota_refusal_tells_when_to_come_again() -> None:
@@ -200,18 +199,31 @@ async def test_the_quota_refusal_tells_when_to_come_again() -> None:
 
 
 async def test_exits_have_a_quota_of_their_own() -> None:
-    """Who has used up its orders can still get out, and nothing else."""
+    """Who has used up its orders can still get out, so often, and nothing else."""
     bench = make_bench(rate_limit_per_minute=2)
-    shown = [trader(signed(number)) for number in range(5)]
-    admitted = [await bench.gate.admit(each, ORDER) for each in shown[:4]]
-    assert [one.exits_only is None for one in admitted] == [True, True, False, False]
-    refused = admitted[2].exits_only
-    assert refused is not None
-    assert (refused.code, refused.detail) == ("quota_exceeded", {"quota": "create_order"})
-    assert refused.retry_after_s == pytest.approx(30)
-    last = await refusal(bench, shown[4], ORDER)
-    assert (last.code, last.detail) == ("quota_exceeded", {"quota": "exits"})
-    assert [row.code for row in bench.noted()] == ["quota_exceeded"]
+    admitted = [await bench.gate.admit(trader(signed(number)), ORDER) for number in range(3)]
+    assert [one.reserve is None for one in admitted] == [True, True, False]
+    reserve = admitted[2].reserve
+    assert reserve is not None
+    assert (reserve.refusal.code, reserve.refusal.detail) == (
+        "quota_exceeded", {"quota": "create_order"},
+    )  # fmt: skip
+    assert reserve.refusal.retry_after_s == pytest.approx(30)
+    await reserve.spend()
+    await reserve.spend()
+    with pytest.raises(QuotaExceeded) as last:
+        await reserve.spend()
+    assert last.value.detail == {"quota": "exits"}
+
+
+async def test_entries_beyond_the_quota_take_nothing_from_the_exits() -> None:
+    """An agent that buys in a loop can still sell: the gate keeps the reserve for what sells."""
+    bench = make_bench(rate_limit_per_minute=2)
+    for number in range(50):
+        admission = await bench.gate.admit(trader(signed(number)), ORDER)
+    assert (await bench.gate.calls_left(admission.principal))["exits"] == 2
+    assert admission.reserve is not None
+    await admission.reserve.spend()
 
 
 async def test_cancels_have_a_quota_of_their_own() -> None:
@@ -219,7 +231,6 @@ async def test_cancels_have_a_quota_of_their_own() -> None:
     bench = make_bench(rate_limit_per_minute=1)
     for number in range(2):
         await bench.gate.admit(trader(signed(number)), ORDER)
-    assert (await refusal(bench, trader(signed(2)), ORDER)).code == "quota_exceeded"
     await bench.gate.admit(trader(signed(3)), CANCEL)
     flooded = make_bench(server_rate_limit_per_minute=1)
     await flooded.gate.admit(credentials(forge(sub="flood", scope="market:read")), READ)
@@ -231,8 +242,9 @@ async def test_a_flooded_server_does_not_keep_anyone_in_a_position() -> None:
     bench = make_bench(server_rate_limit_per_minute=1)
     await bench.gate.admit(credentials(forge(sub="flood", scope="market:read")), READ)
     admission = await bench.gate.admit(trader(signed()), ORDER)
-    assert admission.exits_only is not None
-    assert admission.exits_only.detail == {"quota": "server"}
+    assert admission.reserve is not None
+    assert admission.reserve.refusal.detail == {"quota": "server"}
+    await admission.reserve.spend()
     assert await code(bench, trader(), READ) == "quota_exceeded"
 
 
@@ -243,8 +255,8 @@ async def test_a_caller_is_told_what_is_left_and_asking_spends_nothing() -> None
     for _ in range(3):
         left = await bench.gate.calls_left(admission.principal)
     assert left == {
-        "get_candles": 3, "create_order": 2, "exits": 3, "get_order": 3,
-        "cancel_order": 3, "cancels": 3,
+        "get_candles": 3, "all_calls": 14, "create_order": 2, "exits": 3, "get_order": 3,
+        "cancel_order": 3,
     }  # fmt: skip
 
 
@@ -264,15 +276,15 @@ async def test_stdio_without_a_token_is_the_local_caller() -> None:
     admission = await bench.gate.admit(credentials(channel="stdio"), ORDER)
     assert (admission.principal.issuer, admission.principal.subject) == ("local", "local")
     assert await code(bench, credentials(channel="stdio"), READ) == "scope_missing"
-    for _ in range(5):
-        await bench.gate.admit(credentials(channel="stdio"), ORDER)
-    assert await code(bench, credentials(channel="stdio"), ORDER) == "quota_exceeded"
+    for _ in range(3):
+        await bench.gate.admit(credentials(channel="stdio"), CANCEL)
+    assert await code(bench, credentials(channel="stdio"), CANCEL) == "quota_exceeded"
 
 
 async def test_the_local_caller_reads_and_previews_unless_told_otherwise() -> None:
     """Nothing dangerous is a default."""
     bench = make_bench()
-    principal = bench.gate.authenticate(credentials(channel="stdio"))
+    principal = await bench.gate.authenticate(credentials(channel="stdio"))
     assert principal.subject == KEY_ID
     assert principal.scopes == frozenset(DEFAULT_LOCAL_SCOPES)
     assert await code(bench, credentials(channel="stdio"), ORDER) == "scope_missing"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcp_gateway.access.gate import LOCAL
+from mcp_gateway.access.tokens.claims import LOCAL
 from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES, OPERATIONS
 from mcp_gateway.domain.positions import Mode
 from mcp_gateway.domain.principals import Credentials
@@ -64,7 +64,7 @@ async def test_the_local_caller_gets_the_live_scope_only_where_it_is_listed() ->
     """Not by default, and not with the scope of orders."""
     assert "orders:live" not in DEFAULT_LOCAL_SCOPES
     made = bench("live")
-    assert made.gate.authenticate(STDIO).issuer == LOCAL
+    assert (await made.gate.authenticate(STDIO)).issuer == LOCAL
     assert (await refusal(made, STDIO, "create_order")).detail["scope"] == "orders:live"
 
 
@@ -78,7 +78,7 @@ async def test_looking_wants_no_live_scope(operation: str) -> None:
 async def test_what_is_out_of_reach_is_not_counted_as_left() -> None:
     """get_account tells no quota of a tool that the caller can't call."""
     made = bench("live")
-    left = await made.gate.calls_left(made.gate.authenticate(STDIO))
+    left = await made.gate.calls_left(await made.gate.authenticate(STDIO))
     assert "create_order" not in left
     assert "dry_run_order" in left
 

@@ -7,13 +7,14 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from mcp_gateway.cli import halt_control
+from mcp_gateway.cli.control import reach
 from tests.support.clock import ManualClock
 from tests.support.commands import Outcome, bot_served, command, gateway_served, trading_bot
 from tests.support.desk import admission, open_desk, order
@@ -117,7 +118,8 @@ def test_a_gateway_that_hangs_is_halted_by_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its socket takes the question, and no answer comes."""
-    monkeypatch.setattr(halt_control, "HALT_DEADLINE_S", 0.2)
+    impatient = replace(reach.VERBS["halt.set"], deadline_s=0.2)
+    monkeypatch.setattr(reach, "VERBS", {**reach.VERBS, "halt.set": impatient})
     with socket.socket(socket.AF_UNIX) as hanging:
         hanging.bind(str(tmp_path / "control.sock"))
         hanging.listen()

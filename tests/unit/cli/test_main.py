@@ -9,7 +9,7 @@ import pytest
 
 from mcp_gateway import __version__
 from mcp_gateway.cli import main
-from mcp_gateway.cli.records import LIMIT
+from mcp_gateway.cli.control.reach import ROWS
 from mcp_gateway.errors import BotUnavailable, ConfigurationError
 from mcp_gateway.orders.records import MOST_ROWS
 from tests.support.commands import command
@@ -74,7 +74,7 @@ def test_a_limit_out_of_bounds_ends_with_2(
     assert (told.code, told.out) == (2, "")
     assert told.err.startswith("Usage: mcp-gateway")
     assert "--limit" in told.err
-    assert LIMIT.max == MOST_ROWS
+    assert ROWS.max == MOST_ROWS
     allowed = command(tmp_path, *verb, "--limit", str(MOST_ROWS))
     assert allowed.err.startswith("store_missing: ")  # the words passed; there is no store here
 

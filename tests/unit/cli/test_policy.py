@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mcp_gateway.cli.policy_verbs import POLICY_VERBS
+from mcp_gateway.cli.control.verbs import VERBS
 from mcp_gateway.risk.document import load_policy
 from mcp_gateway.risk.rules import RULES
 from mcp_gateway.settings import Settings
@@ -225,4 +225,4 @@ def test_what_can_be_no_order_is_refused(words: tuple[str, ...], tmp_path: Path)
 def test_every_verb_of_the_policy_has_a_command() -> None:
     """What the socket answers somebody must be able to ask."""
     source = (PACKAGE / "cli/policy.py").read_text(encoding="utf-8")
-    assert all(f'"{verb}"' in source for verb in POLICY_VERBS)
+    assert all(f'"{verb}"' in source for verb in VERBS if verb.startswith("policy."))

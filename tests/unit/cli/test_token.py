@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from mcp_gateway.access.clients import Clients
-from mcp_gateway.access.tokens import TokenVerifier
+from mcp_gateway.access.tokens.issuers import one_box
+from mcp_gateway.access.tokens.verifier import TokenVerifier
 from mcp_gateway.cli import main
 from mcp_gateway.cli.token import hash_password
 from mcp_gateway.clock import Clock
@@ -58,7 +59,7 @@ def test_the_token_is_printed_and_nothing_else(run: Run) -> None:
     result = run("--subject", "signal-agent", "--scope", "orders:create", "--act-for", "scout")
     assert (result.exit_code, result.stderr) == (0, "")
     text = result.stdout.removesuffix("\n")
-    verifier = TokenVerifier(SECRET.encode(), "mcp-gateway", "mcp-gateway", 86400, Clock())
+    verifier = TokenVerifier([one_box(SECRET.encode(), "mcp-gateway", "mcp-gateway", 86400)], Clock())
     principal = verifier.verify(text)
     assert principal.subject == "signal-agent"
     assert principal.scopes == {"orders:create"}
@@ -69,7 +70,7 @@ def test_the_token_is_printed_and_nothing_else(run: Run) -> None:
 def test_without_scopes_it_reads_and_previews(run: Run) -> None:
     """Nothing dangerous is a default."""
     result = run("--subject", "signal-agent", MCP_GATEWAY_ISSUER="me", MCP_GATEWAY_AUDIENCE="us")
-    verifier = TokenVerifier(SECRET.encode(), "me", "us", 86400, Clock())
+    verifier = TokenVerifier([one_box(SECRET.encode(), "me", "us", 86400)], Clock())
     assert verifier.verify(result.stdout.strip()).scopes == frozenset(DEFAULT_LOCAL_SCOPES)
 
 

@@ -8,11 +8,12 @@ from mcp_gateway.access.signatures import SignedRequest, judge
 from mcp_gateway.client import GatewayAuth
 from mcp_gateway.domain.principals import Evidence, Signed, Unsigned
 from tests.support.clock import ManualClock
+from tests.support.tokens import ISSUER
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 KEY = "a-signing-key-of-the-tests-0123456789abcdef"
-KEYRING = Keyring(keys=[Key("signal-agent", "signal-agent", KEY.encode())])
+KEYRING = Keyring(keys=[Key("signal-agent", ISSUER, "signal-agent", KEY.encode())])
 
 
 def received(request: httpx2.Request) -> SignedRequest:

@@ -5,6 +5,7 @@ import pytest
 
 from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.principals import Principal, admission_by_the_gate
+from mcp_gateway.domain.quotas import Reserve
 from mcp_gateway.errors import (
     QuotaExceeded,
 )
@@ -36,16 +37,44 @@ async def test_a_slow_exit_holds_up_no_other(desk: Desk) -> None:
 
 
 async def test_when_the_quota_is_spent_exits_are_still_served(desk: Desk) -> None:
-    """An agent that bought too fast can still get out (access)."""
+    """An agent that bought too fast can still get out, and its buys take nothing of that."""
     await desk.orders.create(admission(), order())
-    spent = QuotaExceeded("Too many calls.", retry_after_s=1.0)
+    spent: list[str] = []
+
+    async def spend() -> None:
+        spent.append("exit")
+
     trader = Principal("tests", "agent-a", frozenset({"orders:create"}))
+    kept = Reserve(QuotaExceeded("Too many calls.", retry_after_s=1.0), spend)
     shown = admission_by_the_gate(
-        trader, OPERATIONS["create_order"], "http", "call-1", exits_only=spent
+        trader, OPERATIONS["create_order"], "http", "call-1", reserve=kept
     )
     with pytest.raises(QuotaExceeded):
         await desk.orders.create(shown, order(pair="ETH/USDT"))
+    assert spent == []
     assert (await desk.orders.create(shown, order(side="sell"))).answer["outcome"] == "placed"
+    assert spent == ["exit"]
+
+
+async def test_an_exit_beyond_its_reserve_is_refused_before_anything_is_written(
+    desk: Desk,
+) -> None:
+    """A loop of sells is bounded too; its request_id stays unused."""
+    await desk.orders.create(admission(), order())
+    used_up = QuotaExceeded("Too many calls.", retry_after_s=1.0)
+
+    async def spend() -> None:
+        raise used_up
+
+    trader = Principal("tests", "agent-a", frozenset({"orders:create"}))
+    shown = admission_by_the_gate(
+        trader, OPERATIONS["create_order"], "http", "call-1", reserve=Reserve(used_up, spend)
+    )
+    selling = order(side="sell")
+    with pytest.raises(QuotaExceeded):
+        await desk.orders.create(shown, selling)
+    again = await desk.orders.create(admission(), selling)
+    assert (again.answer["outcome"], again.replayed) == ("placed", False)
 
 
 async def test_a_sell_closes_in_part_and_then_wholly(desk: Desk) -> None:

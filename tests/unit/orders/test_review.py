@@ -9,7 +9,7 @@ from mcp_gateway.audit.log import AuditLog
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import GatewayError, OutcomeUnknown
 from mcp_gateway.orders.book import answers, contradiction
-from mcp_gateway.orders.records import VERBS, Records
+from mcp_gateway.orders.records import Records, settle_order
 from mcp_gateway.orders.settling import reconcile
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
@@ -61,7 +61,7 @@ async def test_a_review_holds_its_agent_in_its_pair_until_it_is_settled(desk: De
     assert await bought(desk, "agent-a", "ETH/USDT") == "placed"
     records = Records(desk.ledger, AuditLog(desk.store), desk.reconciler.bot, BOT)
     args = {"id": str(waits.request_id), "decision": DECISION}
-    told = await VERBS["orders.settle"](records, args, "ann")
+    told = await settle_order(records, args, "ann")
     assert (told["state"], told["operator"]) == ("rejected", "ann")
     assert await bought(desk, "agent-a") == "placed"
 
@@ -92,7 +92,7 @@ async def test_what_waits_for_the_operator_is_counted_and_logged(desk: Desk) -> 
     assert (under_review(), unresolved()) == (1, 0)
     records = Records(desk.ledger, AuditLog(desk.store), desk.reconciler.bot, BOT)
     args = {"id": str(waits.request_id), "decision": DECISION}
-    await VERBS["orders.settle"](records, args, "ann")
+    await settle_order(records, args, "ann")
     await desk.reconciler.resolve_all()
     assert under_review() == 0
 

@@ -389,9 +389,9 @@ async def test_a_token_that_allows_nothing_is_refused(
 ) -> None:
     """RFC 6750 section 3.1: insufficient_scope."""
     face = Face(settings_for(tmp_path))
-    verifier = face.gateway.gate.verifier
-    assert verifier is not None
-    headers = {"authorization": f"Bearer {verifier.issue(TRADER, (), 60)}"}
+    issuing = face.gateway.gate.issuing
+    assert issuing is not None
+    headers = {"authorization": f"Bearer {issuing.issue(TRADER, (), 60)}"}
     async with face.client(auth=None) as client:
         response = await client.post(path, json=body, headers=headers)
     assert (response.status_code, code_of(response)) == (403, "scope_missing")
@@ -404,9 +404,9 @@ async def test_the_door_s_refusals_of_a_known_caller_are_noted(
 ) -> None:
     """Behind a proven token every refusal is an audit row; strangers leave none."""
     face = Face(settings_for(tmp_path))
-    verifier = face.gateway.gate.verifier
-    assert verifier is not None
-    powerless = {"authorization": f"Bearer {verifier.issue(TRADER, (), 60)}"}
+    issuing = face.gateway.gate.issuing
+    assert issuing is not None
+    powerless = {"authorization": f"Bearer {issuing.issue(TRADER, (), 60)}"}
     async with face.client() as client:
         await client.post(path, content=b"{", headers=JSON)
     async with face.client(auth=None) as client:

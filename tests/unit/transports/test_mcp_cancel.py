@@ -28,9 +28,9 @@ REQUEST_ID = UUID(str(ORDER["request_id"]))
 async def connected(folder: Path, *scopes: str, mode: Era = "auto") -> AsyncIterator[Any]:
     """Return the core and a way to call the tool, for a caller with these scopes."""
     core = ToldGateway(settings_for(folder))
-    verifier = core.gate.verifier
-    assert verifier is not None
-    token = verifier.issue("signal-agent", scopes or ("orders:create",), 3600)
+    issuing = core.gate.issuing
+    assert issuing is not None
+    token = issuing.issue("signal-agent", scopes or ("orders:create",), 3600)
     with shown_locally(token):
         async with Client(GatedServer(cast("Gateway", core)), mode=mode) as client:
 

@@ -18,7 +18,7 @@ from mcp_gateway.errors import (
     QuotaExceeded,
     StoreUnavailable,
 )
-from mcp_gateway.gateway import Health
+from mcp_gateway.health import Health
 from mcp_gateway.transports.rest import shapes
 from tests.support.gateway import HMAC_SECRET, ORDER, Face, code_of, settings_for
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from mcp_gateway.domain.operations import SCOPES
 
+LOCAL: Final = "local"  # issuer, and default subject, of whoever starts the process
 LONGEST_SUBJECT: Final = 128
 LONGEST_LIST: Final = 64
 

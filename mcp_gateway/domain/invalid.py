@@ -1,21 +1,30 @@
-"""What pydantic finds wrong with a request, in our words: the field and what was expected.
+"""Reading what somebody sends: what is wrong with it is told in our words, field by field.
 
 The rejected value is never repeated: it is the caller's text, and a model would read it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mcp_gateway.errors import RequestInvalid
 
+Read = TypeVar("Read", bound=BaseModel)
 MOST_FAULTS = 8
 LONGEST_NAME = 40
 FORMS = {
     "pair": "a pair in upper case, BASE/QUOTE, e.g. BTC/USDT",
     "timeframe": "a timeframe, e.g. 5m, 1h or 1d",
 }
+
+
+def read(shape: type[Read], document: Any) -> Read:
+    """Return a document as a value of its shape; raises RequestInvalid."""
+    try:
+        return shape.model_validate(document)
+    except ValidationError as error:
+        raise invalid(error) from None
 
 
 def invalid(error: ValidationError) -> RequestInvalid:

@@ -1,0 +1,1 @@
+"""Bearer tokens: who issues them, how they are checked, and until when they are believed."""

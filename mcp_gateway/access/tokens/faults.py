@@ -1,0 +1,19 @@
+"""What is wrong with the issuers file, told with every other fault before a start."""
+
+from mcp_gateway.clock import Clock
+from mcp_gateway.errors import ConfigurationError
+from mcp_gateway.settings import Settings
+
+
+def issuer_faults(settings: Settings) -> list[str]:
+    """Return what is wrong with the file that the settings name, for ``Settings.load``."""
+    if settings.issuers_file is None:
+        return []
+    # PyJWT costs 0.1 s of start-up, which a process without such a file should not pay.
+    from mcp_gateway.access.tokens.believed import others_from  # noqa: PLC0415 - see above
+
+    try:
+        others_from(settings, Clock())
+    except ConfigurationError as error:
+        return list(error.faults)
+    return []

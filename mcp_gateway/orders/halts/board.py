@@ -1,0 +1,87 @@
+"""The kill switch as people reach it, whether the store is open or not.
+
+Importing it costs no SQL library: whoever halts must not wait for the store to open.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from mcp_gateway.clock import Clock
+from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders.halts.local import LocalHalts
+from mcp_gateway.orders.halts.records import (
+    OPERATOR,
+    HaltRecord,
+    HaltRequest,
+    NewHalt,
+    Wanted,
+    Who,
+    as_json,
+)
+
+if TYPE_CHECKING:
+    from mcp_gateway.orders.halts.switch import Halts
+
+SHOWN: Final = 20
+LONGEST_WAIT_S: Final = 1.5  # for the store to open; halted is halted before that
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Sets, tells and releases halts; its answers are JSON-ready.
+
+    Args:
+        local: what stops entries in this process.
+        opened: waits for the store, or refuses.
+    """
+
+    local: LocalHalts
+    opened: Callable[[], Awaitable["Halts"]]
+    clock: Clock
+
+    async def set(self, asked: HaltRequest, who: Who) -> dict[str, Any]:
+        """Put what is asked for in force: at once in this process, then for good.
+
+        Not ``stored`` where the store does not have it yet.
+        """
+        new = NewHalt(asked.scope, asked.name, OPERATOR, asked.reason, who, self.clock.now())
+        record = await self._set(new)
+        return as_json(record) | {"stored": record.id is not None}
+
+    async def list(self) -> dict[str, Any]:
+        """Return the halts in force, and the newest that were released.
+
+        With the store down it is those that this process knows.
+        """
+        try:
+            halts = await self.opened()
+            recent = await halts.recent(SHOWN)
+            in_force = await halts.in_force()
+        except GatewayError as error:
+            known = self.local.records()
+            told = {"released": [], "stored": False, "code": error.code}
+            return {"in_force": [as_json(one) for one in known], **told}
+        released = [one for one in recent if one.released_at is not None]
+        return {
+            "in_force": [as_json(one) for one in in_force],
+            "released": [as_json(one) for one in released],
+            "stored": True,
+            "code": None,
+        }
+
+    async def release(self, wanted: Wanted, who: Who, reason: str) -> tuple[dict[str, Any], ...]:
+        """Release the halts that are wanted; raises as ``Halts.release`` does."""
+        released = await (await self.opened()).release(wanted, who, reason)
+        return tuple(as_json(one) for one in released)
+
+    async def _set(self, new: NewHalt) -> HaltRecord:
+        self.local.add(new)
+        try:
+            with anyio.fail_after(LONGEST_WAIT_S):
+                halts = await self.opened()
+        except (GatewayError, TimeoutError):
+            return self.local.keep(new)
+        return await halts.set(new) or HaltRecord.unwritten(new)
