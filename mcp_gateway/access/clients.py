@@ -36,6 +36,7 @@ HASH_BYTES: Final = 32
 MEMORY_BYTES: Final = 64 * 1024 * 1024
 AT_ONCE: Final = 2  # 16 MB and a core each
 WAITING: Final = 16
+KEPT_FREE: Final = 4  # of these, for those who have logged in before
 SHORTEST_PASSWORD: Final = 8
 LONGEST_PASSWORD: Final = 1024
 DEFAULT_TTL_S: Final = 3600
@@ -92,15 +93,18 @@ class Clients:
             raise ConfigurationError([f"MCP_GATEWAY_CLIENTS_FILE: {fault}" for fault in faults])
         return cls(entries)
 
-    async def check(self, username: str, password: str) -> Client | None:
+    async def check(self, username: str, password: str, *, is_known: bool = False) -> Client | None:
         """Return the client whose password this is; None for a wrong name or password alike.
 
         Takes the same time for both, in a worker thread.
 
+        Args:
+            is_known: it has logged in from there before; some places are kept for those.
+
         Raises:
             QuotaExceeded: too many passwords wait to be checked.
         """
-        if self._waiting >= WAITING:
+        if self._waiting >= (WAITING if is_known else WAITING - KEPT_FREE):
             raise QuotaExceeded("Too many logins at once.", retry_after_s=1.0)
         client, expected = self._entries.get(username, (None, self._nobody))
         self._waiting += 1

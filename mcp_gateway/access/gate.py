@@ -138,6 +138,10 @@ class Gate:
             principal, operation, credentials.channel, credentials.call_id, key_id, reserve
         )
 
+    async def meet_store(self) -> None:
+        """Meet the store of the nonces before the first order does."""
+        await self._proof.meet_store()
+
     async def note_refusal(
         self,
         principal: Principal | None,

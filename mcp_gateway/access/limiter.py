@@ -1,16 +1,14 @@
 """How often: a quota for each caller and kind of call, one for the caller, one for the server.
 
-All are decided in one step of the shared store, all or nothing. When that store is down, or
-too slow to wait for, reads go on under this process's own count; what writes is refused. What
-gets a caller out of a position has a quota of its own, which nobody else's flood can reach.
+All are decided in one step of the shared store, all or nothing. When that store is down, reads
+go on under this process's own count; what writes is refused. What gets a caller out of a
+position has a quota of its own, which nobody else's flood can reach.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
-
-import anyio
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.operations import ALL_CALLS, SERVER, Operation
@@ -22,7 +20,6 @@ from mcp_gateway.telemetry import logs, metrics
 
 SERVER_KEY: Final = "quota:server"
 ASK_AGAIN_S: Final = 1.0  # while the store fails, one read a second asks it
-READ_PATIENCE_S: Final = 0.15  # a read that waits longer for its quota is served without
 MOST_REMEMBERED: Final = 4096  # callers and operations whose keys need not be made anew
 
 _log = logs.get(__name__)
@@ -107,30 +104,17 @@ class Limiter:
         return dict(zip(map(str, names), taken.left, strict=True))
 
     async def _take_for_a_read(self, buckets: Sequence[Bucket]) -> Taken:
-        if self._kv.backend == "memory":
-            return await self._kv.take(buckets)
         now = self._clock.monotonic()
-        if self._ask_again_at is None:
-            with anyio.move_on_after(READ_PATIENCE_S):
-                return await self._shared(buckets)
-            self._degrade("redis_slow")
-        elif now >= self._ask_again_at:
+        if self._ask_again_at is not None:
+            if now < self._ask_again_at:
+                return await self._own.take(buckets)
             self._ask_again_at = now + ASK_AGAIN_S  # so that no other read waits meanwhile
-            return await self._shared(buckets)
-        return await self._own.take(buckets)
-
-    async def _shared(self, buckets: Sequence[Bucket]) -> Taken:
-        """Ask the shared store, or count here where it fails; note how it does."""
-        asked_at = self._clock.monotonic()
         try:
             taken = await self._kv.take(buckets)
         except StoreUnavailable as trouble:
-            self._degrade(trouble.code)
+            self._degrade(trouble)
             return await self._own.take(buckets)
-        # Whoever asks a failing store waits as long as it takes: a connection that is given up
-        # would be made anew each time, and a slow one would never be found fast again.
-        if self._clock.monotonic() - asked_at <= READ_PATIENCE_S:
-            self._recover()
+        self._recover()
         return taken
 
     def _asked(
@@ -146,9 +130,9 @@ class Limiter:
         most = self._caller_per_minute if quota == ALL_CALLS else self._per_minute
         return Bucket(f"quota:{caller}:{quota}", most, most, cost)
 
-    def _degrade(self, code: str) -> None:
+    def _degrade(self, trouble: StoreUnavailable) -> None:
         if self._ask_again_at is None:
-            _log.warning("limiter degraded", degraded=True, code=code)
+            _log.warning("limiter degraded", degraded=True, code=trouble.code)
             metrics.limiter_degraded.set(1)
         self._ask_again_at = self._clock.monotonic() + ASK_AGAIN_S
 

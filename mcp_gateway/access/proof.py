@@ -1,17 +1,20 @@
 """Whose signature a call carries: the caller's own key, and bytes that were never used before."""
 
 import hashlib
+import secrets
+from contextlib import suppress
 from typing import Final, Literal
 
 from mcp_gateway.access.keyring import Keyring
 from mcp_gateway.clock import Clock, iso
 from mcp_gateway.domain.principals import Credentials, PlainSigned, Principal, Signed, Unsigned
-from mcp_gateway.errors import NotPermitted
+from mcp_gateway.errors import NotPermitted, StoreUnavailable
 from mcp_gateway.storage.kv import KeyValue
 
 # A signature may be dated one window ahead, so it fits for two; the margin covers replicas
 # whose clocks differ by seconds.
 NONCE_MARGIN_S: Final = 5
+LONGEST_WAIT_S: Final = 1.0
 SignatureFault = Literal[
     "signature_missing", "signature_invalid", "signature_expired", "signature_replayed"
 ]
@@ -73,6 +76,17 @@ class Proof:
         if isinstance(evidence, Signed):
             await self._spend(evidence)
         return key.key_id
+
+    async def meet_store(self) -> None:
+        """Let the store mark since when it remembers, before the first order needs it.
+
+        A store that starts to remember in this very second is waited for; one that does not
+        answer is not.
+        """
+        now = self._clock.now().timestamp()
+        with suppress(StoreUnavailable):
+            met = await self._nonces.spend(f"met:{secrets.token_hex()}", NONCE_MARGIN_S, int(now))
+            await self._clock.sleep(min(max(met.since - now, 0.0), LONGEST_WAIT_S))
 
     async def _spend(self, evidence: Signed) -> None:
         nonce = hashlib.sha256(f"{evidence.key_id}\0{evidence.nonce}".encode()).hexdigest()

@@ -5,12 +5,13 @@ import os
 import textwrap
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Final, Literal
 
 import click
 
 from mcp_gateway.access.tokens.faults import issuer_faults
-from mcp_gateway.clock import Clock
+from mcp_gateway.clock import Clock, iso
 from mcp_gateway.domain.market import TIMEFRAMES
 from mcp_gateway.domain.positions import BotState
 from mcp_gateway.errors import ConfigurationError, GatewayError
@@ -20,6 +21,7 @@ from mcp_gateway.settings import Purpose, Settings
 
 SLOW_BOT_S: Final = 0.5
 IDLE_LOOP_S: Final = 60.0
+SOON: Final = timedelta(days=7)
 POSTGRES_HINT: Final = (
     "Is it running? Check POSTGRES_HOST, POSTGRES_PORT, POSTGRES_USER, POSTGRES_PASSWORD, "
     "POSTGRES_DB (or DATABASE_URL)."
@@ -91,15 +93,41 @@ async def _examine(settings: Settings) -> list[Finding]:
 
 
 def _keys(settings: Settings) -> list[Finding]:
-    if settings.hmac_secret is None:
-        told = "HMAC_SECRET is not set: over HTTP no order will be accepted"
-        hint = "Set HMAC_SECRET and MCP_GATEWAY_SUBJECT; stdio needs no signature."
+    found = _kept_keys(settings)
+    if settings.hmac_secret is not None:
+        told = f"HMAC_SECRET signs the orders of {settings.subject}"
+        found.insert(0, Finding("keys", "ok", told))
+    if not found:
+        told = "there is no key that signs orders: over HTTP none will be accepted"
+        hint = "Make one: mcp-gateway keys new --subject NAME; stdio needs no signature."
         return [Finding("keys", "warning", told, hint)]
-    found = [Finding("keys", "ok", f"HMAC_SECRET signs the orders of {settings.subject}")]
     if settings.legacy_signature:
         told = "MCP_GATEWAY_LEGACY_SIGNATURE accepts signatures that can be replayed"
         hint = "Switch it off when no caller needs X-Signature any more."
         found.append(Finding("keys", "warning", told, hint))
+    return found
+
+
+def _kept_keys(settings: Settings) -> list[Finding]:
+    """Look at the keys file: its faults, how many keys serve, and which end soon."""
+    from mcp_gateway.access.keyring import Keyring
+    from mcp_gateway.access.keys import file
+
+    now = Clock().now()
+    try:
+        kept = file.read(settings.keys_file)
+        Keyring.from_settings(settings).hold(kept.keys(), now)
+    except ConfigurationError as error:
+        hint = "A running gateway keeps the keys that it read before; mend the file."
+        return [Finding("keys", "fault", fault, hint) for fault in error.faults]
+    if not kept.records:
+        return []
+    live = [one for one in kept.records if one.state(now) in {"waiting", "active", "retiring"}]
+    found = [Finding("keys", "ok", f"{len(live)} live keys in {settings.keys_file}")]
+    for one in live:
+        if one.state(now) == "active" and one.not_after and one.not_after - now < SOON:
+            told = f"{one.key_id} ends at {iso(one.not_after)} and nothing takes its place"
+            found.append(Finding("keys", "warning", told, f"mcp-gateway keys rotate {one.key_id}"))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio
 
-from mcp_gateway.cli.token import issue
+from mcp_gateway.cli.token import issued
 from mcp_gateway.client.probe import wait_ready
 from mcp_gateway.clock import Clock
 from mcp_gateway.sandbox.bot import Sandbox
@@ -55,7 +55,7 @@ async def gateway_before(sandbox: Sandbox, port: int, *, verbose: bool) -> Async
     folder.mkdir(mode=0o700, exist_ok=True)
     values = _values(sandbox, port) | {"data_dir": str(folder)}
     settings = Settings.apart(**values)
-    token, _ = issue(settings, clock, subject=SUBJECT, scopes=SCOPES, ttl_s=TOKEN_TTL_S, act_for=())
+    token, _ = issued(settings, clock, subject=SUBJECT, scopes=SCOPES, ttl_s=TOKEN_TTL_S, act_for=())
     log = folder / "gateway.log"
     child = await start_child(
         [sys.executable, "-m", "mcp_gateway", "serve"],

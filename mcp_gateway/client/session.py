@@ -2,36 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from mcp_gateway.client.failures import GatewayRefused, GatewayUnreachable
 from mcp_gateway.client.signing import GatewayAuth
 from mcp_gateway.errors import GatewayError, failures_in
 
 # An order may take the bot's own retries (18 s) and more; the gateway has its own deadline.
 ANSWER_TIMEOUT_S = 90.0
-
-
-class GatewayUnreachable(GatewayError):
-    """No gateway answers at the address."""
-
-    default_code = "gateway_unreachable"
-    default_hint = "Start one with `mcp-gateway serve` or `mcp-gateway sandbox`, or name its URL."
-
-
-class GatewayRefused(GatewayError):
-    """The gateway refused by an error of the protocol; ``detail`` is its answer as it came."""
-
-    default_code = "protocol_error"
-    default_hint = "Read the code and the gateway's own hint, where it gave one."
-
-    @property
-    def answer(self) -> dict[str, Any]:
-        """Code, message, retryable, hint and what else the gateway said."""
-        return self.public()
 
 
 @asynccontextmanager

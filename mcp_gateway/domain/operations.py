@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-SCOPES: Final[dict[str, str]] = {
-    "market:read": "candles and the pairs that the bot trades",
-    "positions:read": "open positions, balance and limits",
-    "orders:preview": "dry runs, and reading the caller's own orders",
-    "orders:create": "orders on a bot in dry-run mode",
-    "orders:live": "orders on a bot that trades real money",
-    "orders:approve": "approving other callers' orders",
-    "ops:halt": "halting and resuming trading",
-    "audit:read": "the audit log",
-}
+# What each allows: docs/configuration.md.
+SCOPES: Final = (
+    "market:read",
+    "positions:read",
+    "orders:preview",
+    "orders:create",
+    "orders:live",
+    "orders:approve",
+    "ops:halt",
+    "audit:read",
+)
 # What the local principal of stdio may do unless it is told otherwise: read and preview.
 DEFAULT_LOCAL_SCOPES: Final = ("market:read", "positions:read", "orders:preview")
 

@@ -24,6 +24,7 @@ from mcp_gateway.orders.sending.intake import new_record
 from mcp_gateway.risk.allowance import NO_PAIR, Allowance, allowance_of, nothing_in
 from mcp_gateway.risk.facts import NOTHING_STANDS, Facts, Halt, Standing
 from mcp_gateway.risk.keeper import PolicyKeeper
+from mcp_gateway.risk.policy import Policy
 
 if TYPE_CHECKING:
     from mcp_gateway.orders.sending.facts import FactFinder
@@ -137,8 +138,8 @@ class Accounts:
         finder = await self._open_finder()
         told = await self._wallets.ask(None, partial(wallet_of, self._bot, finder))
         wallet, agent = told.value, admission.principal.subject
-        facts, standing = await self._counted(wallet, admission.principal, finder)
-        policy, now = self._policies.current, self._clock.now()
+        policy = self._policies.current
+        facts, standing = await self._counted(wallet, admission.principal, finder, policy)
         halts = dict.fromkeys((*(standing or NOTHING_STANDS).halts, *self._local_halts()))
         stands = replace(standing or NOTHING_STANDS, halts=tuple(halts))
         return Account(
@@ -148,7 +149,9 @@ class Accounts:
             balance=wallet.balance,
             open_positions=len(wallet.open_trades),
             as_of=told.as_of,
-            allowance=allowance_of(agent, policy, now, facts, stands, known=standing is not None),
+            allowance=allowance_of(
+                agent, policy, self._clock.now(), facts, stands, known=standing is not None
+            ),
             calls_per_minute=self._calls_per_minute,
             scopes=tuple(sorted(admission.principal.scopes)),
         )
@@ -159,14 +162,18 @@ class Accounts:
         return None
 
     async def _counted(
-        self, wallet: Wallet, principal: Principal, finder: "FactFinder | None"
+        self,
+        wallet: Wallet,
+        principal: Principal,
+        finder: "FactFinder | None",
+        policy: Policy,
     ) -> tuple[Facts, Standing | None]:
         """Add what the ledger knows: whose trades they are, what is reserved, sent and halted."""
         facts = wallet.facts(self._declared_mode)
         if finder is None or wallet.seen is None:
             return facts, None
         try:
-            counted = await finder.of_account(facts, principal.subject)
+            counted = await finder.of_account(facts, principal.subject, policy)
             nothing = self._nothing(principal, finder)
             return counted, await finder.ledger.standing(nothing, wallet.seen)
         except StoreUnavailable:

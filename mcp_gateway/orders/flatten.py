@@ -8,7 +8,7 @@ nothing twice. What somebody else opened is named and left alone.
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 import anyio
 
@@ -19,16 +19,18 @@ from mcp_gateway.domain.orders import (
     OrderRequest,
     State,
     canonical,
-    fingerprint,
 )
 from mcp_gateway.domain.positions import Mode, Trade
+from mcp_gateway.domain.principals import Principal
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders.book import answers, marks, protocol
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.book.ledger import Ledger
 from mcp_gateway.orders.book.steps import Origin
-from mcp_gateway.orders.halts.records import OPERATOR, NewHalt, Who, as_json
+from mcp_gateway.orders.halts.records import OPERATOR, NewHalt, as_json
 from mcp_gateway.orders.halts.switch import Halts
+from mcp_gateway.orders.sending.intake import new_record
 from mcp_gateway.orders.service import OrderService
 from mcp_gateway.risk.case import WIDE
 from mcp_gateway.telemetry import logs
@@ -147,7 +149,7 @@ class Flattening:
 
     async def _halted(self, reason: str) -> dict[str, Any] | None:
         """Halt everything, so that nobody buys again what is being sold."""
-        who = Who.operating(self.operator, "flatten")
+        who = Actor.operating(self.operator, "flatten")
         new = NewHalt("all", "", OPERATOR, f"flatten: {reason}", who, self.clock.now())
         record = await self.halts.set(new)
         return None if record is None else as_json(record)
@@ -212,27 +214,11 @@ class Flattening:
 
     def _record(self, order: OrderRequest, entry: OrderRecord) -> OrderRecord:
         """Return the sell as the ledger keeps it: the owner's, for the owner's it is."""
-        now = self.clock.now()
-        return OrderRecord(
-            order_id=uuid4().hex,
-            issuer=entry.issuer,
-            subject=entry.subject,
-            request_id=order.request_id,
-            agent=entry.agent,
-            fingerprint=fingerprint(order, entry.agent),
-            tag=marks.new_tag(),
-            carrier=self.ledger.holder,
-            bot=self.bot_name,
-            pair=order.pair,
-            side=order.side,
-            amount=order.amount,
-            order_type=order.order_type,
-            price=None,
-            mode=self.mode,
-            state=State.RECEIVED,
-            created_at=now,
-            updated_at=now,
-        )
+        owner = Principal(entry.issuer, entry.subject, frozenset())
+        return new_record(
+            order, entry.agent, owner, carrier=self.ledger.holder, bot=self.bot_name,
+            mode=self.mode, now=self.clock.now(),
+        )  # fmt: skip
 
     def _origin(self, operation: str) -> Origin:
         return Origin(

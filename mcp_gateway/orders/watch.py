@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from mcp_gateway.domain.orders import OrderRecord, State, canonical
 from mcp_gateway.errors import BotError, GatewayError
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.book.background import forever
-from mcp_gateway.orders.halts.records import NewHalt, Who
+from mcp_gateway.orders.halts.records import NewHalt
 from mcp_gateway.orders.halts.switch import Halts
 from mcp_gateway.orders.sending.facts import FactFinder
 from mcp_gateway.risk.case import lost
@@ -26,7 +27,7 @@ UNKNOWN_TOO_LONG: Final = "unknown_too_long"
 BOT_STALLED: Final = "bot_stalled"
 LOSS_STOP: Final = "loss_stop"
 REPEAT_THROTTLE: Final = "repeat_throttle"
-WATCH: Final = Who.watching("watch")
+WATCH: Final = Actor.watching("watch")
 _log = logs.get(__name__)
 
 

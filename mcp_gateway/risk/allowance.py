@@ -1,9 +1,10 @@
 """What an agent's limits leave it, before it asks for anything: told by the rules themselves. Pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -11,17 +12,10 @@ from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.risk.case import Asked, Idle
 from mcp_gateway.risk.facts import Facts, Halt, Standing
 from mcp_gateway.risk.policy import Limits, Policy
-from mcp_gateway.risk.rules import RULES
+from mcp_gateway.risk.rules import RULES, Rule
 
-# Rules that leave something, whatever the next order is.
-OF_AGENT: Final = frozenset({
-    "notional_too_large", "agent_notional", "total_notional", "agent_positions",
-    "total_positions", "order_rate", "total_order_rate", "daily_orders", "total_daily_orders",
-    "daily_notional", "total_daily_notional", "daily_loss", "total_daily_loss",
-    "balance_too_small", "no_free_slot",
-})  # fmt: skip
-# And those that leave something in each pair.
-OF_PAIR: Final = frozenset({"pair_notional", "repeat_throttle"})
+LEAVING: Final = tuple(rule for rule in RULES if rule.leaves)
+IN_PAIRS: Final = tuple(rule for rule in RULES if rule.leaves == "pair")
 NO_PAIR: Final = "NONE/NONE"  # what the rules of an agent do not look at
 
 
@@ -45,6 +39,7 @@ class Allowance:
 
     Args:
         policy: its hash.
+        amounts: the largest amount of one order in base, by pair or ``*/QUOTE``.
         known: whether what is left could be counted; without the ledger nobody knows it.
         halts: those in force that bind the agent, in some pair at least.
     """
@@ -54,6 +49,7 @@ class Allowance:
     left: tuple[Left, ...]
     known: bool
     halts: tuple[Halt, ...]
+    amounts: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def allowance_of(
@@ -72,9 +68,10 @@ def allowance_of(
     return Allowance(
         limits=idle.limits,
         policy=policy.hash,
-        left=(*_left(idle, OF_AGENT | OF_PAIR, known=known), *pairs),
+        left=(*_left(idle, LEAVING, known=known), *pairs),
         known=known,
         halts=tuple(one for one in standing.halts if one.scope == "pair" or one.binds(agent, "")),
+        amounts=policy.amounts,
     )
 
 
@@ -85,14 +82,14 @@ def _in_pairs(idle: Idle) -> Iterator[Left]:
     pairs |= {one.pair for one in standing.holdings} | {one.pair for one in standing.sent}
     for pair in sorted(pairs):
         there = Idle(replace(idle.asked, order=nothing_in(pair)), idle.facts, standing)
-        for one in _left(there, OF_PAIR, known=True):
+        for one in _left(there, IN_PAIRS, known=True):
             if one.left != one.limit:
                 yield Left(one.rule, one.limit, one.left, pair)
 
 
-def _left(idle: Idle, rules: frozenset[str], *, known: bool) -> Iterator[Left]:
-    for rule in RULES:
-        check = rule.check(idle) if rule.code in rules else None
+def _left(idle: Idle, rules: Iterable[Rule], *, known: bool) -> Iterator[Left]:
+    for rule in rules:
+        check = rule.check(idle)
         if check is not None and check.limit is not None:
             yield Left(rule.code, check.limit, check.left if known else None)
 

@@ -20,7 +20,12 @@ Binds = Literal["entries", "exits", "both"]
 class Rule:
     """One rule: its code, whom it binds, and our sentence for what must hold.
 
-    ``find`` returns None where the rule says nothing about this order.
+    Args:
+        find: returns None where the rule says nothing about this order.
+        setting: of the policy, which it holds an order to.
+        leaves: whether it leaves something, whatever the next order is: to the agent, or to it
+            in each pair.
+        preview: whether it wants one, or compares the order with the one that it brings along.
     """
 
     code: str
@@ -28,6 +33,8 @@ class Rule:
     says: str
     find: Callable[[Case], Finding | None]
     setting: str | None = None
+    leaves: Literal["agent", "pair"] | None = None
+    preview: Literal["wanted", "compared"] | None = None
 
     def binding(self, side: str) -> bool:
         """Tell whether it is asked about orders of this side."""
@@ -148,72 +155,72 @@ RULES: Final = (
     Rule(
         "notional_too_large", "entries",
         "Stake and fee must not exceed the largest notional of one order.",
-        size.order_notional, "order_notional",
+        size.order_notional, "order_notional", leaves="agent",
     ),
     Rule(
         "pair_notional", "entries",
         "What is held in the pair must stay within its limit.",
-        exposure.pair_notional, "pair_notional",
+        exposure.pair_notional, "pair_notional", leaves="pair",
     ),
     Rule(
         "agent_notional", "entries",
         "What the agent holds must stay within its limit.",
-        exposure.agent_notional, "agent_notional",
+        exposure.agent_notional, "agent_notional", leaves="agent",
     ),
     Rule(
         "total_notional", "entries",
         "What all hold must stay within the limit.",
-        exposure.total_notional, "total.notional",
+        exposure.total_notional, "total.notional", leaves="agent",
     ),
     Rule(
         "agent_positions", "entries",
         "The agent must not hold more positions than allowed.",
-        exposure.agent_positions, "agent_positions",
+        exposure.agent_positions, "agent_positions", leaves="agent",
     ),
     Rule(
         "total_positions", "entries",
         "All together must not hold more positions than allowed.",
-        exposure.total_positions, "total.positions",
+        exposure.total_positions, "total.positions", leaves="agent",
     ),
     Rule(
         "order_rate", "entries",
         "The agent must not send more entries a minute than allowed.",
-        lambda case: pace.per_minute(case.limits.orders_per_minute, case, case.asked.agent), "orders_per_minute",
+        lambda case: pace.per_minute(case.limits.orders_per_minute, case, case.asked.agent), "orders_per_minute", leaves="agent",
     ),
     Rule(
         "total_order_rate", "entries",
         "All together must not send more entries a minute than allowed.",
-        lambda case: pace.per_minute(case.asked.policy.totals.orders_per_minute, case, None), "total.orders_per_minute",
+        lambda case: pace.per_minute(case.asked.policy.totals.orders_per_minute, case, None), "total.orders_per_minute", leaves="agent",
     ),
     Rule(
         "daily_orders", "entries",
         "The agent must not send more entries a day than allowed.",
-        lambda case: pace.per_day(case.limits.orders_per_day, case, case.asked.agent), "orders_per_day",
+        lambda case: pace.per_day(case.limits.orders_per_day, case, case.asked.agent), "orders_per_day", leaves="agent",
     ),
     Rule(
         "total_daily_orders", "entries",
         "All together must not send more entries a day than allowed.",
-        lambda case: pace.per_day(case.asked.policy.totals.orders_per_day, case, None), "total.orders_per_day",
+        lambda case: pace.per_day(case.asked.policy.totals.orders_per_day, case, None), "total.orders_per_day", leaves="agent",
     ),
     Rule(
         "daily_notional", "entries",
         "The agent's entries of the day must stay within their limit.",
-        lambda case: pace.daily_notional(case.limits.daily_notional, case, case.asked.agent), "daily_notional",
+        lambda case: pace.daily_notional(case.limits.daily_notional, case, case.asked.agent), "daily_notional", leaves="agent",
     ),
     Rule(
         "total_daily_notional", "entries",
         "All entries of the day must stay within their limit.",
-        lambda case: pace.daily_notional(case.asked.policy.totals.daily_notional, case, None), "total.daily_notional",
+        lambda case: pace.daily_notional(case.asked.policy.totals.daily_notional, case, None), "total.daily_notional", leaves="agent",
     ),
     Rule(
         "daily_loss", "entries",
         "The agent's loss of the day must be below its limit.",
-        lambda case: pace.daily_loss(case.limits.daily_loss, case, case.asked.agent), "daily_loss",
+        lambda case: pace.daily_loss(case.limits.daily_loss, case, case.asked.agent), "daily_loss", leaves="agent",
     ),
     Rule(
         "total_daily_loss", "entries",
         "The loss of the day must be below its limit.",
-        lambda case: pace.daily_loss(case.asked.policy.totals.daily_loss, case, None), "total.daily_loss",
+        lambda case: pace.daily_loss(case.asked.policy.totals.daily_loss, case, None), "total.daily_loss", leaves="agent",
     ),
     Rule(
         "duplicate_order", "entries",
@@ -223,17 +230,17 @@ RULES: Final = (
     Rule(
         "repeat_throttle", "entries",
         "The agent must not enter the pair again and again.",
-        pace.repeats, "repeats",
+        pace.repeats, "repeats", leaves="pair",
     ),
     Rule(
         "balance_too_small", "entries",
         "The free balance must cover cost and fee.",
-        size.balance,
+        size.balance, leaves="agent",
     ),
     Rule(
         "no_free_slot", "entries",
         "The bot must have a free slot.",
-        bot.slots,
+        bot.slots, leaves="agent",
     ),
     Rule(
         "position_exists", "entries",
@@ -243,17 +250,17 @@ RULES: Final = (
     Rule(
         "preview_required", "entries",
         "The order needs the preview_id of a dry run.",
-        allowed.preview, "preview_required",
+        allowed.preview, "preview_required", preview="wanted",
     ),
     Rule(
         "policy_changed", "entries",
         "The policy must be the one of the preview.",
-        allowed.policy_as_previewed,
+        allowed.policy_as_previewed, preview="compared",
     ),
     Rule(
         "price_moved", "entries",
         "The price must be near the one of the preview.",
-        allowed.price_as_previewed, "price_tolerance",
+        allowed.price_as_previewed, "price_tolerance", preview="compared",
     ),
     Rule(
         "approval_exceeded", "entries",

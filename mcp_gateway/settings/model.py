@@ -18,6 +18,7 @@ from pydantic_settings import (
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import urls
 from mcp_gateway.settings.access import ForAccess, Words, words
+from mcp_gateway.settings.bridge import ForBridge
 from mcp_gateway.settings.folders import default_data_dir
 from mcp_gateway.settings.names import ENV_FILE, by_environment, readable, told, unknown_names
 from mcp_gateway.settings.people import ForPeople
@@ -25,7 +26,7 @@ from mcp_gateway.settings.people import env as _env
 from mcp_gateway.settings.safety import Purpose, is_loopback, unsafe
 
 
-class Settings(ForAccess, ForPeople):
+class Settings(ForAccess, ForBridge, ForPeople):
     """Everything that can be set from outside, with its default and meaning."""
 
     model_config = SettingsConfigDict(

@@ -31,6 +31,11 @@ limiter_degraded = Gauge(
     "1 while the shared store is down and reads are limited by this process alone.",
     registry=REGISTRY,
 )
+door_refusals_total = Counter(
+    "mcp_gateway_door_refusals_total",
+    "Requests sent away unread: too many of an address or a caller were no calls.",
+    ("whose",), registry=REGISTRY,
+)  # fmt: skip
 issuer_fetches_total = Counter(
     "mcp_gateway_issuer_fetches_total", "Fetches of an issuer's keys, by issuer and result.",
     ("issuer", "result"), registry=REGISTRY,

@@ -13,7 +13,10 @@ from mcp_gateway.transports.requests import Answer, Headers, only
 KEPT_S: Final = 600  # seconds a browser may remember the answer to its question
 _NAMED: Final = frozenset({"authorization", "content-type", "content-digest", "x-signature"})
 _FAMILIES: Final = ("mcp-", "signature")
-_EXPOSED: Final = b"Mcp-Session-Id, WWW-Authenticate, Retry-After, Idempotent-Replayed"
+_EXPOSED: Final = (
+    b"Mcp-Session-Id, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy, "
+    b"Idempotent-Replayed"
+)
 
 
 def preflight(headers: Headers) -> Answer | None:

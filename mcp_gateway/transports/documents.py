@@ -151,7 +151,10 @@ def allowance(state: Allowance) -> dict[str, Any]:
         "hours": None if limits.hours is None else list(hours.written(limits.hours)),
         "price_collar": canonical(limits.price_collar),
         "price_tolerance": canonical(limits.price_tolerance),
+        "price_age_s": limits.price_age_s,
+        "largest_amount": {name: canonical(one) for name, one in state.amounts.items()} or None,
         "duplicate_window_s": limits.duplicate_window_s,
+        "repeat_window_s": None if limits.repeats is None else limits.repeat_window_s,
         "approval_above": None
         if limits.approval_above is None
         else canonical(limits.approval_above),

@@ -40,6 +40,7 @@ from mcp_gateway.transports.requests import (
 )
 from mcp_gateway.transports.routes import MCP, Route, find, table
 from mcp_gateway.transports.signing import judged
+from mcp_gateway.transports.turnstile import DOOR_LIMIT, Turnstile
 from mcp_gateway.transports.visit import Visit
 
 log = logs.get(__name__)
@@ -71,6 +72,7 @@ class Door:
         self._settings = gateway.settings
         self._hosts = Hosts(gateway.settings)
         self._proxies = Proxies(gateway.settings)
+        self._turnstile = Turnstile(gateway.settings.door_rate_limit_per_minute, gateway.clock)
         self._mcp = mcp
         self._routes = table([MCP, *routes])
         self._body_deadline_s = body_deadline_s
@@ -88,6 +90,7 @@ class Door:
                 await self._answer(visit, scope, receive)
             finally:
                 metrics.http_requests_in_progress.dec()
+                self._turnstile.count(visit)
                 self._record(visit, self._gateway.clock.monotonic() - started)
 
     async def _answer(self, visit: Visit, scope: Scope, receive: Receive) -> None:
@@ -108,7 +111,7 @@ class Door:
             await self._refuse(visit, failure, receive)
 
     async def _pass(self, visit: Visit, scope: Scope, receive: Receive) -> None:
-        methods = self._enter(visit)
+        methods = await self._enter(visit)
         if visit.origin is not None and visit.method == "OPTIONS":
             told = cors.preflight(visit.headers)
             if told is not None:
@@ -132,12 +135,14 @@ class Door:
         finally:
             caller.reset(token)
 
-    def _enter(self, visit: Visit) -> Mapping[str, Route]:
-        """Find the routes at the path, and check host, origin and the size of the head."""
+    async def _enter(self, visit: Visit) -> Mapping[str, Route]:
+        """Find the routes at the path; check address, host, origin and the size of the head."""
         methods, visit.variables = find(self._routes, visit.path)
         visit.route = methods.get(visit.method, next(iter(methods.values()), None))
         if not (visit.route and visit.route.probe):
             outside = self._proxies.outside(visit.peer, visit.headers)
+            visit.peer = outside.peer
+            await self._turnstile.admit_stranger(visit, self._gateway.gate)
             visit.origin = self._hosts.check(visit.headers, outside.host)
             visit.come_from(outside)
         if not methods:
@@ -166,16 +171,17 @@ class Door:
         channel: Channel = "http" if route is MCP else "rest"
         missing = Unsigned("signature_missing")
         if not route.guarded:
-            return Credentials(channel, None, missing, visit.call_id), None
-        shown = Credentials(channel, bearer(visit.headers), missing, visit.call_id)
+            return Credentials(channel, None, missing, visit.call_id, visit.meter), None
+        token = bearer(visit.headers)
+        shown = Credentials(channel, token, missing, visit.call_id, visit.meter)
         if shown.token is None:
             raise NotAuthenticated("No token was sent.")
-        principal = await self._gateway.gate.authenticate(shown)
-        visit.user = principal.subject
-        if not route.signable:
-            return shown, principal
-        evidence = await judged(self._gateway, visit, principal, plain=route.plainly_signable)
-        return replace(shown, evidence=evidence), principal
+        principal = visit.principal = await self._gateway.gate.authenticate(shown)
+        if route.signable:
+            evidence = await judged(self._gateway, visit, principal, plain=route.plainly_signable)
+            shown = replace(shown, evidence=evidence)
+        await self._turnstile.admit_caller(principal, shown)
+        return shown, principal
 
     async def _document(
         self, visit: Visit, kind: str, credentials: Credentials, principal: Principal | None
@@ -197,8 +203,9 @@ class Door:
             if visit.path == MCP.path
             else refusals.problem(error, **told)
         )
-        is_unread = visit.body is None and visit.method != "GET"
-        await visit.answer(answer, unread=receive if is_unread else None)
+        floods = error.code == DOOR_LIMIT
+        is_unread = visit.body is None and visit.method != "GET" and not floods
+        await visit.answer(answer, unread=receive if is_unread else None, hang_up=floods)
         log.debug("Refused", code=error.code)
 
     def _record(self, visit: Visit, elapsed_s: float) -> None:
@@ -210,7 +217,8 @@ class Door:
         write = log.debug if visit.route and visit.route.probe else log.info
         write(
             "Request answered",
-            method=method, path=path, status=status, user=visit.user,
+            method=method, path=path, status=status,
+            user=visit.principal and visit.principal.subject,
             duration_ms=round(elapsed_s * 1000, 2),
         )  # fmt: skip
 

@@ -79,6 +79,7 @@ async def open_app(
             open_gateway(settings, clock=clock, serves=settings.base_url)
         )
         await stack.enter_async_context(gateway.gate.keys.watched())
+        await gateway.gate.meet_store()
         if verbs is not None:
             control = control_socket(gateway, verbs, settings.control_socket)
             await stack.enter_async_context(control)

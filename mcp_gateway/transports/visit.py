@@ -8,9 +8,11 @@ from typing import Any
 
 import anyio
 
+from mcp_gateway.domain.principals import Principal
+from mcp_gateway.domain.quotas import Meter
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.transports import body as bodies
-from mcp_gateway.transports import cors
+from mcp_gateway.transports import cors, quotas
 from mcp_gateway.transports.forwarding import Outside
 from mcp_gateway.transports.requests import (
     Answer,
@@ -53,7 +55,8 @@ class Visit:
     variables: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     origin: str | None = None
-    user: str | None = None
+    principal: Principal | None = None
+    meter: Meter = field(default_factory=Meter)
     status: int = 0
     # Whose address it is, before trusted proxies took the request on; empty where there is none.
     peer: str = ""
@@ -107,18 +110,22 @@ class Visit:
             self.status = message["status"]
             present = {name.lower() for name, _ in message.get("headers", ())}
             added = [pair for pair in _EVERYWHERE if pair[0] not in present]
+            added += quotas.headers(self.meter.quotas)
             if self.origin is not None:
                 added += cors.readable_by(self.origin)
             message = {**message, "headers": [*message.get("headers", ()), *added]}
         await self.send(message)
 
-    async def answer(self, answer: Answer, *, unread: Receive | None = None) -> None:
+    async def answer(
+        self, answer: Answer, *, unread: Receive | None = None, hang_up: bool = False
+    ) -> None:
         """Send a whole answer.
 
         Args:
             unread: where the rest of a body may still come from. It is taken and thrown away
                 for a moment before the connection ends: a connection that ends on unread
                 bytes is reset, and the caller would never see the answer.
+            hang_up: end the connection after it, whatever may still come.
         """
         # RFC 9110 section 8.6: a 204 has no content, and tells no length of it.
         content = (
@@ -132,7 +139,7 @@ class Visit:
         headers = [
             *content,
             *((name.encode(), value.encode("latin-1")) for name, value in answer.headers),
-            *([(b"connection", b"close")] if unread else []),
+            *([(b"connection", b"close")] if unread or hang_up else []),
         ]
         start = {"type": "http.response.start", "status": answer.status, "headers": headers}
         await self.reply(start)

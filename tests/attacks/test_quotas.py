@@ -31,9 +31,14 @@ def principal(subject: str = "signal-agent", issuer: str = "mcp-gateway") -> Pri
     return Principal(issuer, subject, frozenset())
 
 
-def make_limiter(clock: ManualClock, *, server: int = 1000, kv: KeyValue | None = None) -> Limiter:
-    kv = kv or open_kv(None, clock)
-    return Limiter(kv, per_minute=PER_MINUTE, server_per_minute=server, clock=clock)
+def make_limiter(
+    clock: ManualClock, *, caller: int = 500, server: int = 1000, kv: KeyValue | None = None
+) -> Limiter:
+    """Return a limiter whose wider quotas are far away unless a test names them."""
+    return Limiter(
+        kv or open_kv(None, clock),
+        per_minute=PER_MINUTE, caller_per_minute=caller, server_per_minute=server, clock=clock,
+    )  # fmt: skip
 
 
 async def spend(

@@ -12,8 +12,9 @@ import pytest
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.halts.local import LocalHalts
-from mcp_gateway.orders.halts.records import NewHalt, Who
+from mcp_gateway.orders.halts.records import NewHalt
 from mcp_gateway.orders.halts.switch import Halts
 from mcp_gateway.storage.sql import Store
 from tests.support.clock import START, ManualClock
@@ -58,7 +59,7 @@ async def test_a_halt_is_set_told_and_released(halts: Halts) -> None:
 
 async def test_an_episode_is_halted_once(halts: Halts) -> None:
     """What a person released is not set again by the watch before its cause was gone."""
-    watch = Who.watching("watch")
+    watch = Actor.watching("watch")
     found = NewHalt("all", "", "bot_stalled", "no loop", watch, START, START - timedelta(hours=1))
     first = await halts.set(found)
     assert first is not None

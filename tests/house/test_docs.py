@@ -23,6 +23,7 @@ pytestmark = pytest.mark.unit
 
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)+/?")
 SCRIPT = "mcp-gateway"
 ENDS = {"<", ">", "|", "&&", "#"}
 
@@ -45,6 +46,34 @@ def test_every_relative_link_leads_somewhere(told: Page) -> None:
         assert linked.is_relative_to(ROOT)
         if anchor:
             assert anchor in Page(linked).anchors(), f"{told.name}: {target}"
+
+
+def paths_in(text: str) -> set[str]:
+    """Return the words that name a file or a folder of the repository, or of the package."""
+    words = {word.split("::")[0] for code in CODE.findall(text) for word in code.split()}
+    return {
+        word
+        for word in words
+        if PATH.fullmatch(word)
+        if word.endswith((".py", ".md", ".toml", ".json", ".yml", "/"))
+        or any((home / word.split("/")[0]).is_dir() for home in (ROOT, PACKAGE))
+    }
+
+
+@of_pages()
+def test_every_path_that_the_prose_names_exists(told: Page) -> None:
+    """`tests/…` of the repository or `room/module.py` of the package; a moved file moves its name."""
+    gone = {one for one in paths_in(told.prose) if not any([*ROOT.glob(one), *PACKAGE.glob(one)])}
+    assert gone == set()
+
+
+def test_the_architecture_page_names_paths() -> None:
+    """Nothing that is found in no page could be missing."""
+    found = paths_in(page("docs/architecture.md").prose)
+    assert {"cli/control/verbs.py", "tests/house/", "risk/judge.py"} <= found
+    assert paths_in("`BTC/USDT` `tools/list` `tests/gone` `orders/gone.py`") == {
+        "tests/gone", "orders/gone.py",
+    }  # fmt: skip
 
 
 def shell_lines(told: Page) -> Iterator[str]:

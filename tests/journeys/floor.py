@@ -34,9 +34,10 @@ HELD = "ADA/USDT"
 STAKE, HOLDING, PART = Decimal(30), Decimal(400), Decimal(12)  # in quote
 BELOW = Decimal("0.97")  # of the last price: it rests
 LATEST_S = 0.1  # an entry that has not begun by then after a halt, never does
-HELD_S = 0.8  # how long a halt is in force, at least: until the entry at the door would have come
+# How long a halt is in force, at least; where an entry is at the door until it would have come.
+SHORT_S, LONG_S = 0.4, 0.7
 # When the person halts: so long behind the last entry, or behind the one at the door.
-AT_RANDOM_S, AT_THE_DOOR_S = (0.0, 0.4), (0.4 * AGAIN_S, 0.85 * AGAIN_S)
+AT_RANDOM_S, AT_THE_DOOR_S = (0.0, 0.4), (0.5 * AGAIN_S, 0.85 * AGAIN_S)
 KNOCK_S = 3.0
 LOOK_S = 0.03
 PATIENCE_S = 30.0
@@ -193,7 +194,8 @@ class Floor:
         if program:
             began, began_at = time.monotonic(), self.clock.now()
         yield
-        await anyio.sleep(max(0.0, began + HELD_S - time.monotonic()))
+        held_s = LONG_S if at_the_door else SHORT_S
+        await anyio.sleep(max(0.0, began + held_s - time.monotonic()))
         self.halts.append(Halting(way, began, began_at, time.monotonic()))
 
     async def withheld(self) -> list[OrderRecord]:

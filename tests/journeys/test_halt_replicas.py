@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,6 @@ NO_QUOTA = {
     "RATE_LIMIT_PER_MINUTE": "1000000",
     "MCP_GATEWAY_SERVER_RATE_LIMIT_PER_MINUTE": "1000000",
 }
-Call = Callable[[], Awaitable[object]]
 
 
 @dataclass
@@ -149,18 +148,21 @@ async def test_no_entry_leaves_another_gateway_later_than_a_tenth_of_a_second_af
             await holder.hold()
             for trader in traders:
                 group.start_soon(trader.trade, dice)
-            ways = (person.by_the_socket, person.by_rest, person.by_signal)
-            for call in (*ways, *ways[:2], person.by_command):
-                for door in doors:
-                    await floor.more(BETWEEN, door)
-                program = call == person.by_command
-                async with floor.halted(
-                    call.__name__, call, at_the_door=not program, program=program
-                ):
-                    await holder.sell_a_part()
-                await person.resume()
+            await halt_over_and_over(floor, person, holder)
             await floor.more(BETWEEN)
             late, caught = await floor.verdict()
             group.cancel_scope.cancel()
     assert late == []
     assert caught >= FEWEST_CAUGHT
+
+
+async def halt_over_and_over(floor: Floor, person: Person, holder: Trader) -> None:
+    """Halt and resume by every way, a part of a position sold each time."""
+    ways = (person.by_the_socket, person.by_rest, person.by_signal)
+    for call in (*ways, *ways[:2], person.by_command):
+        for door in floor.doors:
+            await floor.more(BETWEEN, door)
+        program = call == person.by_command
+        async with floor.halted(call.__name__, call, at_the_door=not program, program=program):
+            await holder.sell_a_part()
+        await person.resume()

@@ -9,13 +9,13 @@ from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest
 from mcp_gateway.domain.principals import Admission, Principal, admission_by_the_gate
 from mcp_gateway.errors import GatewayError
-from mcp_gateway.orders.book.person import Person
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.risk.policy import Limits, Policy
 from tests.support.desk import Desk, admission, order, stored
 from tests.support.policy import POLICY, POLICY_FILE
 
 LINE = Decimal(50)  # an order of the desk's costs a hundred
-CONSOLE = Person.at_the_console("root", "approve_order")
+CONSOLE = Actor.operating("root", "approve_order")
 
 
 def asking(**limits: Any) -> Policy:
@@ -25,9 +25,9 @@ def asking(**limits: Any) -> Policy:
 
 def approver(
     subject: str = "operator", *, issuer: str = "tests", act_for: tuple[str, ...] = ()
-) -> Person:
+) -> Actor:
     """Return a caller of the signed REST route."""
-    return Person.calling(approving(subject, issuer=issuer, act_for=act_for))
+    return Actor.calling(approving(subject, issuer=issuer, act_for=act_for))
 
 
 def approving(
@@ -54,17 +54,17 @@ async def id_of(desk: Desk, wanted: OrderRequest, subject: str = "agent-a") -> s
     return (await stored(desk, wanted, subject)).order_id
 
 
-async def approved(desk: Desk, wanted: OrderRequest, person: Person = CONSOLE) -> OrderRecord:
+async def approved(desk: Desk, wanted: OrderRequest, person: Actor = CONSOLE) -> OrderRecord:
     """Approve an order and return it as it stands then."""
     return await desk.orders.dispatch.approve(await id_of(desk, wanted), person)
 
 
-async def declined(desk: Desk, wanted: OrderRequest, person: Person = CONSOLE) -> OrderRecord:
+async def declined(desk: Desk, wanted: OrderRequest, person: Actor = CONSOLE) -> OrderRecord:
     """Decline an order and return it as it stands then."""
     return await desk.orders.approvals.decline(await id_of(desk, wanted), person, "not today")
 
 
-async def not_approved(desk: Desk, wanted: OrderRequest, person: Person = CONSOLE) -> GatewayError:
+async def not_approved(desk: Desk, wanted: OrderRequest, person: Actor = CONSOLE) -> GatewayError:
     """Return the error with which an approval is answered."""
     try:
         record = await approved(desk, wanted, person)

@@ -23,12 +23,16 @@ from mcp_gateway.audit.trail import Trail
 from mcp_gateway.client.signing import GatewayAuth
 from mcp_gateway.domain.market import Candle, CandleSeries
 from mcp_gateway.domain.orders import Check, OrderRequest, Preview
-from mcp_gateway.domain.positions import Position, Positions
+from mcp_gateway.domain.positions import Balance, BotState, Position, Positions
 from mcp_gateway.domain.principals import Admission, Credentials
 from mcp_gateway.errors import NotFound, OrderNotResting
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.health import Health
+from mcp_gateway.orders.account import Account
 from mcp_gateway.orders.service import Created
+from mcp_gateway.risk.allowance import Allowance, Left
+from mcp_gateway.risk.facts import Halt
+from mcp_gateway.risk.policy import Limits
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.transports.credentials import caller
@@ -198,6 +202,24 @@ class ToldGateway:
 
     async def health(self) -> Health:
         return self.told_health
+
+    async def account(self, admission: Admission) -> Account:
+        if self.market.trouble:
+            raise self.market.trouble
+        allowance = Allowance(
+            Limits(), "abc", (Left("daily_orders", "9", "7"),), known=True,
+            halts=(Halt("pair", "ETH/USDT", "operator", START),),
+        )  # fmt: skip
+        bot = BotState(
+            mode="dry-run", state="running", spot=True, quote_currency="USDT", timeframe="5m",
+            max_open_positions=3, entries_enabled=True, name="bot", version="2026.9",
+        )  # fmt: skip
+        return Account(
+            mode="dry-run", declared_mode="dry-run", bot=bot,
+            balance=Balance("USDT", Decimal(1000), Decimal("900.5"), simulated=True),
+            open_positions=1, as_of=START, allowance=allowance, calls_per_minute=60,
+            scopes=tuple(sorted(admission.principal.scopes)),
+        )  # fmt: skip
 
 
 class Face:

@@ -2,21 +2,27 @@
 
 from pathlib import Path
 
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.halts.local import LocalHalts
-from mcp_gateway.orders.halts.records import OPERATOR, HaltRecord, HaltRequest, NewHalt, Who
+from mcp_gateway.orders.halts.records import OPERATOR, HaltRecord, HaltRequest, NewHalt
 from mcp_gateway.orders.halts.switch import Halts
 from mcp_gateway.risk.facts import Standing
 from tests.support.clock import START
 from tests.support.desk import Desk
 
-OPERATING = Who.operating("alice", "halt")
+OPERATING = Actor.operating("alice", "halt")
 REASON = "the agent buys tops"
 
 
-def new_halt(agent: str | None = None, pair: str | None = None, reason: str = REASON) -> NewHalt:
-    """Return a halt as an operator asks for it."""
+def new_halt(
+    agent: str | None = None,
+    pair: str | None = None,
+    reason: str = REASON,
+    who: Actor = OPERATING,
+) -> NewHalt:
+    """Return a halt as a person asks for it."""
     asked = HaltRequest(agent=agent, pair=pair, reason=reason)
-    return NewHalt(asked.scope, asked.name, OPERATOR, asked.reason, OPERATING, START)
+    return NewHalt(asked.scope, asked.name, OPERATOR, asked.reason, who, START)
 
 
 async def halted(
@@ -33,7 +39,7 @@ async def resumed(desk: Desk | Halts, halt_id: int | None = None) -> tuple[HaltR
     """Release one halt, or all of them."""
     halts = desk if isinstance(desk, Halts) else desk.halts
     return await halts.release(
-        lambda one: halt_id in {None, one.id}, Who.operating("bob", "resume"), "it is over"
+        lambda one: halt_id in {None, one.id}, Actor.operating("bob", "resume"), "it is over"
     )
 
 

@@ -64,12 +64,14 @@ class Running:
         command: the words after ``mcp-gateway``.
     """
 
+    program = "mcp_gateway"  # a proof runs it behind a module of its own
+
     def __init__(self, *command: str, folder: Path, env: Mapping[str, str]) -> None:
         self.log: list[str] = []
         self.signalled: signal.Signals | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mcp_gateway", *command],
+            [sys.executable, "-m", self.program, *command],
             cwd=folder, env=dict(env), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

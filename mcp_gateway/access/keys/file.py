@@ -71,7 +71,7 @@ def rendered(keys: KeySet) -> bytes:
     return json.dumps({"version": VERSION, "keys": told}, indent=2).encode() + b"\n"
 
 
-def change(path: Path, make: Change, before_writing: Callable[[], None]) -> KeySet:
+def change(path: Path, make: Change, before_writing: Callable[[], object]) -> KeySet:
     """Read the file, change what it tells, and write it, with nobody in between.
 
     Args:
@@ -111,7 +111,7 @@ def mark(path: Path) -> Mark | None:
 def _text(path: Path) -> bytes:
     # Opened once and looked at open, so that nobody swaps it in between; a pipe must not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise _faulty(path, ["is no file"])
@@ -120,7 +120,10 @@ def _text(path: Path) -> bytes:
             faults.append(f"larger than {LARGEST_BYTES} bytes")
         if faults:
             raise _faulty(path, faults)
-        return stream.read(LARGEST_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(LARGEST_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _open_to_others(found: os.stat_result, folder: os.stat_result) -> list[str]:

@@ -22,7 +22,7 @@ from mcp_gateway.settings.safety import is_loopback
 
 DEADLINE_S: Final = 5.0
 LARGEST_BYTES: Final = 256 * 1024
-_PLAIN: Final = re.compile(r"https?://[\x21-\x7e]+\Z")
+_PLAIN: Final = re.compile(r"https?://[\x21-\x7e]+\Z", re.IGNORECASE)
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})\"?(?=$|[\s,])", re.IGNORECASE)
 
 
@@ -40,16 +40,18 @@ class Fetched:
 
 def unfit_url(url: object) -> str | None:
     """Return why keys can't be fetched from there, None where they can."""
+    if not isinstance(url, str) or not _PLAIN.match(url):
+        return "an https:// URL"
     try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        port = parts and parts.port
+        parts = urlsplit(url)
+        reachable = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        parts = None
-    if parts is None or not parts.hostname or not _PLAIN.match(parts.geturl()) or port == 0:
+        reachable = False
+    if not reachable:
         return "an https:// URL"
     if parts.username is not None or parts.password is not None or parts.fragment:
         return "a URL without user, password and fragment in it"
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         return "https: over http anybody on the way could hand out keys"
     return None
 
@@ -90,7 +92,7 @@ def _client(url: str, ca_file: Path | None) -> httpx2.AsyncClient:
 
 
 async def _read(response: httpx2.Response) -> Fetched:
-    if response.is_redirect:
+    if response.has_redirect_location:
         raise FetchFailed("a redirect, which is not followed: name the last address")
     if response.status_code != HTTPStatus.OK:
         raise FetchFailed(f"status {response.status_code}")

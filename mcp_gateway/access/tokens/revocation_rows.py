@@ -6,7 +6,7 @@ The audit row is written beside the revocation. Rows go when no token lives that
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, and_, delete, false, insert, or_, select, true
 
 from mcp_gateway.access.tokens.revocations import Revocation
 from mcp_gateway.audit.events import AuditEvent
@@ -36,6 +36,26 @@ def after(connection: Connection, last_id: int) -> tuple[Revocation, ...]:
     query = select(revocations).where(revocations.c.id > last_id).order_by(revocations.c.id)
     rows = connection.execute(query.limit(MOST_AT_ONCE)).all()
     return tuple(_record(row) for row in rows)
+
+
+def stopping(
+    connection: Connection,
+    issuer: str,
+    subject: str | None,
+    token_id: str | None,
+    issued_at: datetime | None,
+) -> Revocation | None:
+    """Return the newest revocation that a token falls under; None: there is none."""
+    table = revocations.c
+    ways = []  # a column compared with None would mean those where it is empty
+    if token_id is not None:
+        ways.append(table.token_id == token_id)
+    if subject is not None:
+        later = true() if issued_at is None else table.issued_before > issued_at
+        ways.append(and_(table.subject == subject, later))
+    meant = and_(table.issuer == issuer, or_(false(), *ways))
+    row = connection.execute(select(revocations).where(meant).order_by(table.id.desc())).first()
+    return None if row is None else _record(row)
 
 
 def remove_over(connection: Connection, now: datetime) -> int:

@@ -1,6 +1,7 @@
 """Brings what any gateway on the same store has revoked to this process, and writes new ones."""
 
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -79,6 +80,16 @@ class RevocationWatch:
             by=record.by,
         )  # fmt: skip
         return record
+
+    async def find(
+        self, issuer: str, subject: str | None, token_id: str | None, issued_at: datetime | None
+    ) -> Revocation | None:
+        """Return what has revoked a token, by the store's word; None: nothing."""
+        from mcp_gateway.access.tokens.revocation_rows import stopping  # noqa: PLC0415 - see look
+
+        return await self._opened().read(
+            lambda connection: stopping(connection, issuer, subject, token_id, issued_at)
+        )
 
     async def _looked(self) -> float:
         """Look once; return how long it is to the next look."""

@@ -39,14 +39,6 @@ class Revocation:
     by: str
     reason: str
 
-    def stops(self, principal: Principal) -> bool:
-        """Tell whether it is about the token that proved a principal."""
-        if principal.issuer != self.issuer:
-            return False
-        if self.token_id is not None:
-            return principal.token_id == self.token_id
-        return principal.subject == self.subject and _was_issued(principal, self.issued_before)
-
     def public(self) -> dict[str, str]:
         """Return what operators are told of it."""
         told: dict[str, str | None] = {
@@ -154,7 +146,3 @@ def next_second(at: datetime) -> datetime:
     it goes, too.
     """
     return from_unix(math.floor(at.timestamp()) + 1)
-
-
-def _was_issued(principal: Principal, before: datetime | None) -> bool:
-    return before is not None and (principal.issued_at is None or principal.issued_at < before)

@@ -17,7 +17,7 @@ from mcp_gateway.access.tokens.publickeys import KeySet
 from mcp_gateway.access.tokens.revocations import Revocations
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.principals import Principal
-from mcp_gateway.errors import IssuerUnavailable, NotAuthenticated
+from mcp_gateway.errors import ConfigurationError, IssuerUnavailable, NotAuthenticated
 
 KEPT: Final = 4096  # verified tokens remembered; about 1 kB each
 
@@ -47,18 +47,29 @@ class TokenVerifier:
         issuers: everybody who is believed; no two with the same ``iss``.
         clock: the time by which tokens begin and end.
         revocations: what is believed no longer, whatever it proves; asked at every call.
+
+    Raises:
+        ConfigurationError: two issuers with one ``iss``.
     """
 
     def __init__(
         self, issuers: Iterable[Issuer], clock: Clock, revocations: Revocations | None = None
     ) -> None:
-        self._issuers = {each.issuer: each for each in issuers}
+        believed = tuple(issuers)
+        self._issuers = {each.issuer: each for each in believed}
+        if len(self._issuers) < len(believed):
+            raise ConfigurationError(["MCP_GATEWAY_ISSUERS_FILE: one issuer has one way"])
         self._clock = clock
         self._revocations = revocations or Revocations()
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"TokenVerifier(issuers={sorted(self._issuers)})"
+
+    @property
+    def issuers(self) -> tuple[Issuer, ...]:
+        """Everybody who is believed."""
+        return tuple(self._issuers.values())
 
     @property
     def others(self) -> tuple[Issuer, ...]:

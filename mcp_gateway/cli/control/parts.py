@@ -13,6 +13,7 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.settings import Settings
 
 if TYPE_CHECKING:
+    from mcp_gateway.access.tokens.board import TokenBoard
     from mcp_gateway.gateway import Gateway
     from mcp_gateway.orders.approvals.verbs import Approver
     from mcp_gateway.orders.halts.board import Board
@@ -98,6 +99,30 @@ async def _stored_board(settings: Settings) -> "AsyncIterator[Board]":
         yield Board(local, opened, clock)
 
 
+async def _tokens(gateway: "Gateway") -> "TokenBoard":
+    await gateway.books()
+    from mcp_gateway.access.tokens.board import TokenBoard
+
+    verifier, issuer = gateway.gate.verifier, gateway.settings.issuer
+    return TokenBoard(gateway.revoking, verifier, issuer, gateway.clock)
+
+
+@asynccontextmanager
+async def _stored_tokens(settings: Settings) -> "AsyncIterator[TokenBoard]":
+    from mcp_gateway.access.keyring import Keyring
+    from mcp_gateway.access.tokens.believed import verifier_from
+    from mcp_gateway.access.tokens.board import TokenBoard
+    from mcp_gateway.access.tokens.revocation_watch import RevocationWatch
+    from mcp_gateway.access.tokens.revocations import Revocations
+
+    clock = Clock()
+    verifier = verifier_from(settings, Keyring.from_settings(settings), clock)
+    watch = RevocationWatch(Revocations(), clock)
+    async with _store(settings) as store:
+        await watch.begin(store)
+        yield TokenBoard(watch, verifier, settings.issuer, clock)
+
+
 @asynccontextmanager
 async def _store(settings: Settings) -> "AsyncIterator[Store]":
     from mcp_gateway.storage.sql import Store
@@ -113,4 +138,5 @@ async def _store(settings: Settings) -> "AsyncIterator[Store]":
 RECORDS: Final = Part("mcp_gateway.orders.records", _records, _stored_records)
 APPROVALS: Final = Part("mcp_gateway.orders.approvals.verbs", _approver, _stored_approver)
 HALTS: Final = Part("mcp_gateway.orders.halts.verbs", _board, _stored_board, file="HALT")
+TOKENS: Final = Part("mcp_gateway.access.tokens.verbs", _tokens, _stored_tokens)
 GATEWAY: Final = Part("mcp_gateway.cli.control.running", _gateway)

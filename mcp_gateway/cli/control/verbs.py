@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mcp_gateway.cli.control.parts import APPROVALS, GATEWAY, HALTS, RECORDS, Part
+from mcp_gateway.cli.control.parts import APPROVALS, GATEWAY, HALTS, RECORDS, TOKENS, Part
 
 if TYPE_CHECKING:
     from mcp_gateway.gateway import Gateway
@@ -65,6 +65,8 @@ VERBS: Final[Mapping[str, Row]] = {
     "halt.plan": Row(GATEWAY, "plan_flattening"),
     # Every sell has the order time-out, and there may be some.
     "halt.flatten": Row(GATEWAY, "flatten", deadline_s=600.0),
+    "token.revoke": Row(TOKENS, "revoke_token"),
+    "token.inspect": Row(TOKENS, "inspect_token"),
     "policy.show": Row(GATEWAY, "show_policy"),
     "policy.accept": Row(GATEWAY, "accept_policy"),
     "policy.explain": Row(GATEWAY, "explain_order"),

@@ -14,8 +14,8 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import OrderRecord, State, canonical
 from mcp_gateway.errors import NotFound, NotPending, NotPermitted
 from mcp_gateway.orders.book import moves
+from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 from mcp_gateway.orders.book.ledger import Ledger, Superseded
-from mcp_gateway.orders.book.person import LONGEST_REASON, Person
 from mcp_gateway.orders.book.protocol import Event
 from mcp_gateway.orders.book.question import Question
 from mcp_gateway.orders.book.steps import Move, Origin
@@ -54,9 +54,7 @@ class Approvals:
         """Return what a person is asked about an order."""
         return Question.of(record, await self.ledger.history(record.order_id))
 
-    async def approve(
-        self, order_id: str, person: Person, reason: str | None = None
-    ) -> OrderRecord:
+    async def approve(self, order_id: str, person: Actor, reason: str | None = None) -> OrderRecord:
         """Write a person's yes down, and return the order: approved, and not sent yet.
 
         Args:
@@ -74,7 +72,7 @@ class Approvals:
         until = {"expires_at": self.clock.now() + APPROVED_LASTS}
         return await self._decided(record, Move(Event.APPROVE, None, told, until), person)
 
-    async def decline(self, order_id: str, person: Person, reason: str) -> OrderRecord:
+    async def decline(self, order_id: str, person: Actor, reason: str) -> OrderRecord:
         """Write a person's no down; the order is denied. Raises as ``approve`` does.
 
         Args:
@@ -108,7 +106,7 @@ class Approvals:
         except Superseded:
             return await self.ledger.by_id(record.order_id) or record
 
-    async def _waiting(self, order_id: str, person: Person | None) -> OrderRecord:
+    async def _waiting(self, order_id: str, person: Actor | None) -> OrderRecord:
         record = await self.ledger.by_id(order_id.lower())
         if record is None or record.bot != self.bot_name:
             raise NotFound(
@@ -125,14 +123,14 @@ class Approvals:
             raise _not_pending(record)
         return record
 
-    async def _decided(self, record: OrderRecord, move: Move, person: Person) -> OrderRecord:
+    async def _decided(self, record: OrderRecord, move: Move, person: Actor) -> OrderRecord:
         try:
             return await self.ledger.move(record, [move], person.origin)
         except Superseded:
             raise _not_pending(await self.ledger.by_id(record.order_id) or record) from None
 
 
-def _who(person: Person, reason: str | None) -> dict[str, Any]:
+def _who(person: Actor, reason: str | None) -> dict[str, Any]:
     told: dict[str, Any] = {"by": person.name}
     if reason:
         told["reason"] = reason[:LONGEST_REASON]

@@ -18,10 +18,10 @@ from mcp_gateway.domain.positions import Mode
 from mcp_gateway.errors import Draining, GatewayError, OutcomeUnknown
 from mcp_gateway.orders.approvals.decisions import ORIGIN, Approvals
 from mcp_gateway.orders.book import protocol
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.book.background import for_each, forever
 from mcp_gateway.orders.book.detached import Detached
 from mcp_gateway.orders.book.ledger import Superseded
-from mcp_gateway.orders.book.person import Person
 from mcp_gateway.orders.book.steps import Origin
 from mcp_gateway.orders.sending.carriage import Carriage
 from mcp_gateway.risk.facts import Grants
@@ -48,9 +48,7 @@ class Dispatch:
     mode: Mode
     _announced: set[str] = field(default_factory=set)
 
-    async def approve(
-        self, order_id: str, person: Person, reason: str | None = None
-    ) -> OrderRecord:
+    async def approve(self, order_id: str, person: Actor, reason: str | None = None) -> OrderRecord:
         """Approve an order, send it, and return it as it stands then.
 
         Raises:

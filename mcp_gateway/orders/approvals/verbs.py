@@ -11,9 +11,9 @@ from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.orders.approvals.decisions import Approvals
 from mcp_gateway.orders.book import answers
-from mcp_gateway.orders.book.person import LONGEST_REASON, Person
+from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 
-Approve = Callable[[str, Person, str | None], Awaitable[OrderRecord]]
+Approve = Callable[[str, Actor, str | None], Awaitable[OrderRecord]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ async def show_approval(
 
 async def approve(approver: Approver, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
     """Approve one order by its ``id``; return it as it stands then."""
-    person = Person.at_the_console(operator, "approve_order")
+    person = Actor.operating(operator, "approve_order")
     order_id = await _order_id(approver, args)
     record = await approver.approve(order_id, person, _reason(args))
     return await _told(approver, record, person)
@@ -49,7 +49,7 @@ async def approve(approver: Approver, args: Mapping[str, Any], operator: str) ->
 
 async def decline(approver: Approver, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
     """Decline one order by its ``id``, for a ``reason``; return it, denied."""
-    person, reason = Person.at_the_console(operator, "decline_order"), _reason(args)
+    person, reason = Actor.operating(operator, "decline_order"), _reason(args)
     if reason is None:
         raise RequestInvalid("A reason is needed.", detail={"field": "reason"})
     record = await approver.approvals.decline(await _order_id(approver, args), person, reason)
@@ -71,7 +71,7 @@ async def _order_id(approver: Approver, args: Mapping[str, Any]) -> str:
     return ids[0] if ids else wanted
 
 
-async def _told(approver: Approver, record: OrderRecord, person: Person) -> dict[str, Any]:
+async def _told(approver: Approver, record: OrderRecord, person: Actor) -> dict[str, Any]:
     history = await approver.approvals.ledger.history(record.order_id)
     return answers.present_state(record, history) | {"state": str(record.state), "by": person.name}
 

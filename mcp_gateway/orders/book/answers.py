@@ -50,8 +50,10 @@ _REJECTIONS: Final[dict[str, str]] = {
     "not_executed": "The bot never executed it.",
     "settled": "The operator found out that the bot never executed it.",
 }
-
-
+_PLACED: Final[dict[State, str]] = {
+    State.CANCELLED: "The order is cancelled; filled_amount tells what was filled before.",
+    State.VANISHED: "The bot has forgotten the order; filled_amount tells what is known to be filled.",
+}
 _AGAIN: Final = "Nothing was sent. Wait a little, then send it under a new request_id."
 _HINTS: Final[dict[str, str]] = {
     "bot_unavailable": _AGAIN,
@@ -132,7 +134,7 @@ def _message(record: OrderRecord) -> str:
     """Return the predecessor's sentence for a placed order, and the plain truth for another."""
     outcome = protocol.outcome(record.state)
     if outcome == "placed":
-        return "Order submitted successfully"
+        return _PLACED.get(record.state, "Order submitted successfully")
     if outcome == "unknown":
         if record.state is State.NEEDS_REVIEW:
             return REVIEW_MESSAGE

@@ -1,4 +1,4 @@
-"""What is written down with each event of an order's life: codes, words, numbers. Pure."""
+"""What is written down with each event of an order's life: codes, words, numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -64,9 +64,8 @@ SENT_LATELY: Final = select(
     _OF_THE_BOT, _ENTRY, orders.c.sent_at >= bindparam("since"),
     orders.c.order_id != bindparam("order_id"),
 )  # fmt: skip
-_IN_FORCE: Final = select(halts.c.scope, halts.c.name, halts.c.code, halts.c.at).where(
-    halts.c.released_at.is_(None)
-)
+IN_FORCE: Final = halts.c.released_at.is_(None)
+_HALTS: Final = select(halts.c.scope, halts.c.name, halts.c.code, halts.c.at).where(IN_FORCE)
 _MOVE: Final = (
     update(orders)
     .where(
@@ -144,12 +143,8 @@ def standing(connection: Connection, record: OrderRecord, seen: int, since: date
     holdings = [Holding(State(row[2]), *row[3:]) for row in found if row[1] == record.bot]
     lately = connection.execute(SENT_LATELY, asked | {"since": since})
     sent = [Sent(State(row[0]), *row[1:]) for row in lately]
-    return Standing.of(record, holdings, sent, in_force(connection))
-
-
-def in_force(connection: Connection) -> tuple[Halt, ...]:
-    """Return the halts that nobody has released."""
-    return tuple(Halt(*row) for row in connection.execute(_IN_FORCE))
+    in_force = [Halt(*row) for row in connection.execute(_HALTS)]
+    return Standing.of(record, holdings, sent, in_force)
 
 
 def note(connection: Connection, steps: Sequence[Step]) -> None:

@@ -134,7 +134,7 @@ async def compare(ledger: Ledger, bot: FreqtradeClient, bot_name: str) -> Compar
 def differences(
     records: Sequence[OrderRecord], trades: Sequence[Trade], *, known: Sequence[OrderRecord]
 ) -> Iterator[Difference]:
-    """Compare; pure.
+    """Compare what is handed in.
 
     Args:
         records: the orders to be compared.

@@ -11,6 +11,7 @@ import anyio
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.halts.local import LocalHalts
 from mcp_gateway.orders.halts.records import (
     OPERATOR,
@@ -18,7 +19,6 @@ from mcp_gateway.orders.halts.records import (
     HaltRequest,
     NewHalt,
     Wanted,
-    Who,
     as_json,
 )
 
@@ -42,10 +42,13 @@ class Board:
     opened: Callable[[], Awaitable["Halts"]]
     clock: Clock
 
-    async def set(self, asked: HaltRequest, who: Who) -> dict[str, Any]:
+    async def set(self, asked: HaltRequest, who: Actor) -> dict[str, Any]:
         """Put what is asked for in force: at once in this process, then for good.
 
         Not ``stored`` where the store does not have it yet.
+
+        Raises:
+            RequestInvalid: too_many_halts.
         """
         new = NewHalt(asked.scope, asked.name, OPERATOR, asked.reason, who, self.clock.now())
         record = await self._set(new)
@@ -72,7 +75,7 @@ class Board:
             "code": None,
         }
 
-    async def release(self, wanted: Wanted, who: Who, reason: str) -> tuple[dict[str, Any], ...]:
+    async def release(self, wanted: Wanted, who: Actor, reason: str) -> tuple[dict[str, Any], ...]:
         """Release the halts that are wanted; raises as ``Halts.release`` does."""
         released = await (await self.opened()).release(wanted, who, reason)
         return tuple(as_json(one) for one in released)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mcp_gateway.orders.halts.records import LONGEST_REASON, harmless
+from mcp_gateway.orders.book.actor import LONGEST_REASON
+from mcp_gateway.orders.halts.records import harmless
 
 NAME: Final = "HALT"
 UNTOLD: Final = "The file HALT is in the data folder and says no reason."

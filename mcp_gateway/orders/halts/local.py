@@ -8,13 +8,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from mcp_gateway.clock import Clock
+from mcp_gateway.errors import RequestInvalid
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.halts.file import HaltFile, Identity
-from mcp_gateway.orders.halts.records import FILE, SIGNAL, HaltRecord, NewHalt, Who
+from mcp_gateway.orders.halts.records import FILE, OPERATOR, SIGNAL, HaltRecord, NewHalt
 from mcp_gateway.risk.facts import Halt, Standing
 from mcp_gateway.telemetry import logs
 
+MOST_IN_FORCE: Final = 1000  # that people asked for
 _log = logs.get(__name__)
 
 
@@ -77,9 +81,30 @@ class LocalHalts:
         return (*known, here)
 
     def add(self, new: NewHalt) -> None:
-        """Put a halt in force in this process, at once; it waits for the store from now on."""
+        """Put a halt in force in this process, at once; it waits for the store from now on.
+
+        Raises:
+            RequestInvalid: too_many_halts; nothing was done.
+        """
         if not self.waits(new):
+            self._refuse_crowd(new)
             self._unwritten = (*self._unwritten, new)
+
+    def _refuse_crowd(self, new: NewHalt) -> None:
+        """Bound what is asked for: each halt in force is read before every entry.
+
+        Those of everything are counted apart, and whoever owns the control socket is never
+        refused one.
+        """
+        is_global = new.scope == "all"
+        if new.code != OPERATOR or (is_global and new.who.principal is None):
+            return
+        known: tuple[HaltRecord | NewHalt, ...] = (*self._written, *self._unwritten)
+        others = [
+            one for one in known if one.code == OPERATOR and (one.scope == "all") == is_global
+        ]
+        if len(others) >= MOST_IN_FORCE and not any(_same(one, new) for one in others):
+            raise _crowd()
 
     def waits(self, new: NewHalt) -> bool:
         """Tell whether a halt, or one that says the same, waits for the store."""
@@ -119,12 +144,20 @@ class LocalHalts:
         if any(one.code == SIGNAL for one in self._unwritten):
             return
         told = "SIGUSR1 was sent to the gateway."
-        new = NewHalt("all", "", SIGNAL, told, Who.watching(SIGNAL), self._clock.now())
+        new = NewHalt("all", "", SIGNAL, told, Actor.watching(SIGNAL), self._clock.now())
         self.add(new)
         self.keep_in_file(new)
 
 
-def _same(one: NewHalt, other: NewHalt) -> bool:
+def _crowd() -> RequestInvalid:
+    return RequestInvalid(
+        f"{MOST_IN_FORCE} such halts are in force already; this one is not.",
+        code="too_many_halts",
+        hint="Halt everything instead: leave out agent and pair. Or release some of them first.",
+    )
+
+
+def _same(one: HaltRecord | NewHalt, other: NewHalt) -> bool:
     """Tell whether two halts are one: scope, name, code and reason."""
     return (one.scope, one.name, one.code, one.reason) == (
         other.scope, other.name, other.code, other.reason,

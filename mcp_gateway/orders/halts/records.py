@@ -1,4 +1,4 @@
-"""Halts as values: what is asked for, what is in force, and who said so. Pure."""
+"""Halts as values: what is asked for, what is in force, and who said so."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +19,13 @@ from pydantic import (
 from mcp_gateway.access.tokens.claims import acceptable_subject
 from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import AgentName, PairName
-from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import RequestInvalid
-from mcp_gateway.orders.book.steps import Origin
+from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 from mcp_gateway.risk.facts import Halt, HaltScope
 
 OPERATOR: Final = "operator"
 FILE: Final = "file"
 SIGNAL: Final = "signal"
-LONGEST_REASON: Final = 1000
 
 
 def harmless(text: str) -> str:
@@ -86,32 +84,6 @@ class ReleaseRequest(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
-    """Who halts or releases: a name for people to read, the rest for the audit log."""
-
-    name: str
-    origin: Origin
-    issuer: str | None = None
-    subject: str | None = None
-
-    @classmethod
-    def calling(cls, admission: Admission) -> "Who":
-        """Return the caller that the gate has let through."""
-        caller = admission.principal
-        return cls(caller.subject, Origin.of(admission), caller.issuer, caller.subject)
-
-    @classmethod
-    def operating(cls, account: str, operation: str) -> "Who":
-        """Return the account that speaks through the control socket, by the system's word."""
-        return cls(account, Origin("control", operation, operation=operation))
-
-    @classmethod
-    def watching(cls, part: str) -> "Who":
-        """Return a part of the gateway itself."""
-        return cls(f"gateway ({part})", Origin("gateway", part, operation="halt"))
-
-
-@dataclass(frozen=True, slots=True)
 class NewHalt:
     """A halt that is to be put in force.
 
@@ -125,7 +97,7 @@ class NewHalt:
     name: str
     code: str
     reason: str
-    who: Who
+    who: Actor
     at: datetime
     unless_since: datetime | None = None
 

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, insert, select,
 
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import insert_events
-from mcp_gateway.orders.halts.records import HaltRecord, NewHalt, Who
+from mcp_gateway.orders.book.actor import Actor
+from mcp_gateway.orders.book.rows import IN_FORCE
+from mcp_gateway.orders.halts.records import HaltRecord, NewHalt
 from mcp_gateway.storage.schema import halts
 from mcp_gateway.storage.sql import take_turn
 
@@ -26,15 +28,14 @@ _SAME: Final = and_(
     # Whoever halts for another reason must not be overruled by a release of the first one.
     halts.c.reason == bindparam("reason"),
 )
-_IN_FORCE: Final = halts.c.released_at.is_(None)
-_ALL_IN_FORCE: Final = select(halts).where(_IN_FORCE).order_by(halts.c.id)
-_KNOWN: Final = select(halts).where(_SAME, _IN_FORCE)
+_ALL: Final = select(halts).where(IN_FORCE).order_by(halts.c.id)
+_KNOWN: Final = select(halts).where(_SAME, IN_FORCE)
 _EPISODE: Final = select(halts.c.id).where(_SAME, halts.c.at >= bindparam("since"))
 
 
 def in_force(connection: Connection) -> tuple[HaltRecord, ...]:
     """Return the halts that nobody has released, oldest first."""
-    return _read(connection, _ALL_IN_FORCE)
+    return _read(connection, _ALL)
 
 
 def recent(connection: Connection, limit: int) -> tuple[HaltRecord, ...]:
@@ -63,7 +64,7 @@ def add(connection: Connection, new: NewHalt) -> tuple[HaltRecord | None, bool]:
 
 
 def release(
-    connection: Connection, halt: HaltRecord, who: Who, at: datetime, reason: str
+    connection: Connection, halt: HaltRecord, who: Actor, at: datetime, reason: str
 ) -> HaltRecord | None:
     """Release a halt; None where it is released already, or never was.
 
@@ -71,7 +72,7 @@ def release(
     """
     take_turn(connection, TURN)
     released = {"released_at": at, "released_by": who.name, "release_reason": reason}
-    changed = update(halts).where(halts.c.id == halt.id, _IN_FORCE).values(released)
+    changed = update(halts).where(halts.c.id == halt.id, IN_FORCE).values(released)
     row = connection.execute(changed.returning(*halts.c)).first()
     if row is None:
         return None
@@ -121,15 +122,15 @@ def _record(row: Row[Any]) -> HaltRecord:
     return HaltRecord(**values | {"bot_paused": row.bot_paused != NOT_PAUSED})
 
 
-def _event(word: str, record: HaltRecord, who: Who, at: datetime, reason: str) -> AuditEvent:
-    origin = who.origin
+def _event(word: str, record: HaltRecord, who: Actor, at: datetime, reason: str) -> AuditEvent:
+    origin, caller = who.origin, who.principal
     proof = {"key_id": origin.key_id, "jti": origin.token_id}
     told = {"id": record.id, "scope": record.scope, "name": record.name, "by": who.name}
     return AuditEvent(
         event=word,
         at=at,
-        issuer=who.issuer,
-        subject=who.subject,
+        issuer=caller.issuer if caller else None,
+        subject=caller.subject if caller else None,
         agent=record.name if record.scope == "agent" else None,
         channel=origin.channel,
         operation=origin.operation,

@@ -14,11 +14,12 @@ import anyio
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import NotFound, StoreUnavailable
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.book.background import forever
 from mcp_gateway.orders.halts import rows as halt_rows
 from mcp_gateway.orders.halts.file import Identity
 from mcp_gateway.orders.halts.local import LocalHalts
-from mcp_gateway.orders.halts.records import FILE, OPERATOR, HaltRecord, NewHalt, Wanted, Who
+from mcp_gateway.orders.halts.records import FILE, OPERATOR, HaltRecord, NewHalt, Wanted
 from mcp_gateway.storage.sql import Store
 from mcp_gateway.telemetry import logs, metrics
 
@@ -56,6 +57,9 @@ class Halts:
             The halt; without an id where the store does not take it down yet, the one that is
             in force already where it is the same, and None where it was released by a person
             and its cause has not gone since.
+
+        Raises:
+            RequestInvalid: too_many_halts.
         """
         self.local.add(new)
         try:
@@ -65,7 +69,7 @@ class Halts:
         except (StoreUnavailable, TimeoutError):
             return self.local.keep(new)
 
-    async def release(self, wanted: Wanted, who: Who, reason: str) -> tuple[HaltRecord, ...]:
+    async def release(self, wanted: Wanted, who: Actor, reason: str) -> tuple[HaltRecord, ...]:
         """Release the halts in force that are wanted: a person's act, and nobody else's.
 
         Raises:
@@ -143,7 +147,7 @@ class Halts:
         seen = self.local.file.seen()
         if seen is not None and (self._file is None or self._file[0] != seen):
             reason = self.local.file.reason()
-            new = NewHalt("all", "", FILE, reason, Who.watching(FILE), self._clock.now())
+            new = NewHalt("all", "", FILE, reason, Actor.watching(FILE), self._clock.now())
             record = await self._written(new)
             self._file = seen, record.id if record else None
 

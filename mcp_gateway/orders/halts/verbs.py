@@ -5,13 +5,14 @@ from typing import Any
 
 from mcp_gateway.domain.invalid import read
 from mcp_gateway.errors import RequestInvalid
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.halts.board import Board
-from mcp_gateway.orders.halts.records import HaltRequest, ReleaseRequest, Wanted, Who, by_id
+from mcp_gateway.orders.halts.records import HaltRequest, ReleaseRequest, Wanted, by_id
 
 
 async def set_halt(board: Board, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
     """Halt all trading, one ``agent`` or one ``pair``; tell whether the store has it."""
-    return await board.set(read(HaltRequest, args), Who.operating(operator, "halt"))
+    return await board.set(read(HaltRequest, args), Actor.operating(operator, "halt"))
 
 
 async def list_halts(board: Board, _args: Mapping[str, Any], _operator: str) -> dict[str, Any]:
@@ -24,7 +25,7 @@ async def release_halts(
 ) -> tuple[dict[str, Any], ...]:
     """Release the halt of an ``id``, of an ``agent``, of a ``pair``, or (``all``) every one."""
     reason = read(ReleaseRequest, {"reason": args.get("reason")}).reason
-    return await board.release(_wanted(args), Who.operating(operator, "resume"), reason)
+    return await board.release(_wanted(args), Actor.operating(operator, "resume"), reason)
 
 
 def _wanted(args: Mapping[str, Any]) -> Wanted:

@@ -17,7 +17,7 @@ from mcp_gateway.risk.rules import RULES, Rule
 
 LIMIT: Final = "limit"
 # They hold an order to the dry run that it brings along; here there was none.
-OF_A_PREVIEW: Final = frozenset({"policy_changed", "price_moved"})
+OF_A_PREVIEW: Final = frozenset(rule.code for rule in RULES if rule.preview == "compared")
 
 
 async def explain(submission: Submission, args: Mapping[str, Any], issuer: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from mcp_gateway.orders.book import marks
 from mcp_gateway.orders.book.ledger import Ledger
 from mcp_gateway.risk.facts import Facts, Price, midnight
 from mcp_gateway.risk.keeper import PolicyKeeper
+from mcp_gateway.risk.policy import Closes, Policy
 
 # Closed trades that are looked through for a fee rate and a pair's lot step.
 REMEMBERED_TRADES: Final = 20
@@ -69,22 +70,25 @@ class FactFinder:
         self._healths = Flights(self.clock, HEALTH_KEPT_S)
 
     async def facts(self, asked: OrderRecord) -> Facts:
-        """Gather what the checks of one order need.
+        """Gather what the checks of one order need, by the policy of this moment.
+
+        The judge decides by the policy of its own moment.
 
         Raises:
             StoreUnavailable: the ledger can't tell what was bought by whom.
             BotUnavailable: the bot does not answer, or not in time.
             BotRejected: the bot refuses to tell.
         """
+        policy = self.policies.current
         try:
             with anyio.fail_after(self.deadline_s):
                 if asked.side == "buy":
-                    return await self._for_entry(asked)
-                return await self._for_exit(asked)
+                    return await self._for_entry(asked, policy)
+                return await self._for_exit(asked, policy)
         except TimeoutError:
             raise BotUnavailable("The bot is too slow.", code="bot_timeout") from None
 
-    async def of_account(self, facts: Facts, agent: str) -> Facts:
+    async def of_account(self, facts: Facts, agent: str, policy: Policy) -> Facts:
         """Add to what is known of the bot whose its open trades are, and what the day has brought.
 
         Raises:
@@ -92,7 +96,7 @@ class FactFinder:
             BotUnavailable: the bot does not answer.
         """
         facts = replace(facts, owners=await self._owners(facts.open_trades))
-        return await self._with_results(facts, agent)
+        return await self._with_results(facts, agent, policy)
 
     def forget_positions(self) -> None:
         """Let readers see at once what an order has changed."""
@@ -100,8 +104,8 @@ class FactFinder:
 
     # One question after the other: the bot serves its API from one thread anyway.
 
-    async def _for_entry(self, asked: OrderRecord) -> Facts:
-        facts = await self._common(asked.pair)
+    async def _for_entry(self, asked: OrderRecord, policy: Policy) -> Facts:
+        facts = await self._common(asked.pair, policy)
         balance = await self.bot.balance()
         closed = (await self._closed.ask(None, self._recent_trades)).value
         price = facts.price or await self._last_price(asked.pair, facts.bot)
@@ -120,13 +124,12 @@ class FactFinder:
             market=market,
             taken_stake=await self._taken_stake(asked.pair, market, price),
         )
-        facts = await self._with_results(facts, asked.agent)
+        facts = await self._with_results(facts, asked.agent, policy)
         # The last look before it is judged: a bot that turned live meanwhile spends real money.
         return replace(facts, bot=await self.bot.bot_state())
 
-    async def _with_results(self, facts: Facts, agent: str) -> Facts:
+    async def _with_results(self, facts: Facts, agent: str, policy: Policy) -> Facts:
         """Add what was won and lost since midnight, where a limit asks for it."""
-        policy = self.policies.current
         if policy.limits(agent).daily_loss is None and policy.totals.daily_loss is None:
             return facts
         # Asked anew, and behind what is open: a trade that is closed in between is seen twice,
@@ -161,21 +164,23 @@ class FactFinder:
         entries = await self.ledger.by_tags({tag for tag in tags if tag})
         return {entry.tag: entry.agent for entry in entries if entry.bot == self.bot_name}
 
-    async def _for_exit(self, asked: OrderRecord) -> Facts:
-        facts = await self._common(asked.pair)
-        held = await self._closable(asked, facts.open_trades)
+    async def _for_exit(self, asked: OrderRecord, policy: Policy) -> Facts:
+        facts = await self._common(asked.pair, policy)
+        closes = policy.limits(asked.agent).closes
+        held = await self._closable(asked, facts.open_trades, closes)
         price = facts.price
         with anyio.move_on_after(LONGEST_FOR_AN_ESTIMATE_S):  # no rule of a sell asks for it
             price = price or await self._last_price(asked.pair, facts.bot)
         return replace(facts, held=held, price=price)
 
-    async def _closable(self, asked: OrderRecord, trades: tuple[Trade, ...]) -> Trade | None:
+    async def _closable(
+        self, asked: OrderRecord, trades: tuple[Trade, ...], closes: Closes
+    ) -> Trade | None:
         """Return the open trade in the order's pair that its agent may close; its own first."""
         here = tuple(trade for trade in trades if trade.pair == asked.pair)
         entries = await self.ledger.by_tags({trade.tag for trade in here if trade.tag})
         ours = [entry for entry in entries if entry.bot == self.bot_name]
         own = {e.tag for e in ours if (e.agent, e.issuer) == (asked.agent, asked.issuer)}
-        closes = self.policies.current.limits(asked.agent).closes
         # Trade ids are reused by the bot after a deletion, the tag never is.
         held = next((trade for trade in here if trade.tag in own), None)
         if held is None and closes == "gateway":
@@ -185,7 +190,7 @@ class FactFinder:
             held = next(iter(here), None)
         return held
 
-    async def _common(self, pair: str) -> Facts:
+    async def _common(self, pair: str, policy: Policy) -> Facts:
         """Ask what every order needs: the bot's state, its open trades, when it was started."""
         state = await self.bot.bot_state()
         trades = await self.bot.open_trades()
@@ -203,7 +208,7 @@ class FactFinder:
             price=None if rate is None else Price(rate, 0.0, _step_s(state)),
             fee_rate=next((fee for fee in fees if fee is not None), None),
             # What the bot took from its exchange stands above what a person wrote.
-            market=_told_by(steps).filled_from(self.policies.current.market(pair)),
+            market=_told_by(steps).filled_from(policy.market(pair)),
             bot_started_at=started_at,
         )
 

@@ -8,9 +8,10 @@ from mcp_gateway.risk.checks.exits import is_full_exit
 from mcp_gateway.risk.facts import NO_GRANTS, Facts, Grants, Previewed, Price
 from mcp_gateway.risk.judge import Verdict
 from mcp_gateway.risk.policy import Policy
+from mcp_gateway.risk.rules import RULES
 
 # What they ask of an order a dry run is about to give it.
-ABOUT_PREVIEWS: Final = frozenset({"preview_required", "policy_changed", "price_moved"})
+ABOUT_PREVIEWS: Final = frozenset(rule.code for rule in RULES if rule.preview)
 
 
 def seen_by(order: OrderRequest, facts: Facts, policy: Policy) -> Grants:

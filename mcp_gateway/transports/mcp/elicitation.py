@@ -23,7 +23,7 @@ from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import NotPending, NotPermitted
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.orders.book.person import Person
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports.credentials import shown
 
@@ -93,7 +93,7 @@ class ClientApproval:
             answer = await self._answer_to(context, record)
         if not self._trusts(record):  # the policy changed while the question was open
             return False
-        return await _decided(orders, record, answer, Person.at_the_client(admission))
+        return await _decided(orders, record, answer, Actor.at_the_client(admission))
 
     def _trusts(self, record: OrderRecord) -> bool:
         """Tell whether the person at this client may decide: a client, and no name that it uses."""
@@ -162,7 +162,7 @@ def _can_be_asked(context: Context[Any, Any]) -> bool:
 
 
 async def _decided(
-    orders: "OrderService", record: OrderRecord, answer: ElicitResult | None, person: Person
+    orders: "OrderService", record: OrderRecord, answer: ElicitResult | None, person: Actor
 ) -> bool:
     """Do what an answer says: only a plain yes approves, and only a plain no declines."""
     if answer is None or answer.action == "cancel":

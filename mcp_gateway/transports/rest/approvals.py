@@ -10,7 +10,7 @@ from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import NotPermitted
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.orders.book import answers
-from mcp_gateway.orders.book.person import Person
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.transports.requests import Answer, Request
 from mcp_gateway.transports.rest.queries import NoQuery
 from mcp_gateway.transports.rest.shapes import Approval, Decline
@@ -49,7 +49,7 @@ async def decline(
     return await _told(approvals, await approvals.decline(order_id, person, body.reason))
 
 
-def _person(admission: Admission) -> Person:
+def _person(admission: Admission) -> Actor:
     """Return who decides: traders who approve each other's orders would be no second pair of eyes."""
     if admission.principal.may_trade:
         raise NotPermitted(
@@ -57,7 +57,7 @@ def _person(admission: Admission) -> Person:
             code="approval_needs_person",
             hint="A person decides: `mcp-gateway approvals`, or a token without orders:create.",
         )
-    return Person.calling(admission)
+    return Actor.calling(admission)
 
 
 async def _told(approvals: "Approvals", record: OrderRecord) -> Answer:

@@ -26,11 +26,11 @@ class Discovery:
     """Tells which authorization servers there are, and of the gateway's own what it can do.
 
     Args:
-        gives_tokens: whether clients are configured, so that the gateway is one of them.
+        has_clients: whether clients are configured, so that the gateway is one of them.
     """
 
-    def __init__(self, *, gives_tokens: bool) -> None:
-        self._gives_tokens = gives_tokens
+    def __init__(self, *, has_clients: bool) -> None:
+        self._has_clients = has_clients
 
     async def resource(self, gateway: Gateway, _request: Request, _shown: Credentials) -> Answer:
         """Answer GET /.well-known/oauth-protected-resource.
@@ -39,7 +39,7 @@ class Discovery:
         the field is, too: RFC 9728 section 3.2 wants no empty lists.
         """
         settings = gateway.settings
-        own = [server_issuer(settings)] if self._gives_tokens else []
+        own = [server_issuer(settings)] if self._gives(gateway) else []
         others = [one for one in gateway.gate.issuers if _is_url(one) and one not in own]
         shape = ResourceMetadata(
             resource=resource_of(settings),
@@ -56,7 +56,7 @@ class Discovery:
         Raises:
             NotFound: no clients are configured, so there is no such server here.
         """
-        if not self._gives_tokens:
+        if not self._gives(gateway):
             raise NotFound(
                 "This server gives no tokens.",
                 code="token_endpoint_off",
@@ -73,6 +73,9 @@ class Discovery:
             token_endpoint_auth_methods_supported=["client_secret_basic", "client_secret_post"],
         )
         return Answer(200, shape.model_dump_json().encode())
+
+    def _gives(self, gateway: Gateway) -> bool:
+        return self._has_clients and gateway.gate.issuing is not None
 
 
 def resource_of(settings: Settings) -> str:

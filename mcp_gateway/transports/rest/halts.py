@@ -6,7 +6,8 @@ from mcp_gateway.domain.invalid import read
 from mcp_gateway.domain.principals import Admission
 from mcp_gateway.errors import NotPermitted
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.orders.halts.records import HaltRequest, ReleaseRequest, Who, by_id
+from mcp_gateway.orders.book.actor import Actor
+from mcp_gateway.orders.halts.records import HaltRequest, ReleaseRequest, by_id
 from mcp_gateway.transports.requests import Answer, Request
 from mcp_gateway.transports.rest.queries import NoQuery
 
@@ -16,7 +17,7 @@ async def create(
 ) -> Answer:
     """Answer POST /api/v1/halts: 200 where it is written down, 202 where the store is down."""
     asked = read(HaltRequest, request.document)
-    told = await gateway.board.set(asked, Who.calling(admission))
+    told = await gateway.board.set(asked, Actor.calling(admission))
     return Answer(200 if told["stored"] else 202, orjson.dumps(told))
 
 
@@ -40,5 +41,5 @@ async def release(
         )
     reason = read(ReleaseRequest, request.document).reason
     wanted = by_id(request.variables["halt_id"])
-    [released] = await gateway.board.release(wanted, Who.calling(admission), reason)
+    [released] = await gateway.board.release(wanted, Actor.calling(admission), reason)
     return Answer(200, orjson.dumps(released | {"stored": True}))

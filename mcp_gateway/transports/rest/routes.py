@@ -8,6 +8,7 @@ from mcp_gateway.orders.halts.records import HaltRequest, ReleaseRequest
 from mcp_gateway.settings import Settings
 from mcp_gateway.transports.requests import FORM, JSON, Answer, Request
 from mcp_gateway.transports.rest import (
+    account,
     approvals,
     halt_shapes,
     halts,
@@ -45,6 +46,11 @@ def _market_routes() -> tuple[Route, ...]:
             guarded("get_open_positions", PositionsQuery, market.open_positions),
             shapes.OpenPositions,
             operation="get_open_positions", query=PositionsQuery, refusals=_READS,
+        ),
+        Route(
+            "GET", "/api/v1/account", "Balance, mode, and limits with what is left of them",
+            guarded("get_account", NoQuery, account.present), account.AccountState,
+            operation="get_account", refusals=(502, 503),
         ),
     )  # fmt: skip
 
@@ -117,7 +123,7 @@ def _halt_routes() -> tuple[Route, ...]:
 
 
 def _token_routes(clients: Clients | None) -> tuple[Route, ...]:
-    there = Discovery(gives_tokens=clients is not None)
+    there = Discovery(has_clients=clients is not None)
     return (
         Route(
             "POST", TOKEN_PATH, "A bearer token for a configured client",

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mcp_gateway.domain.market import Source
 from mcp_gateway.domain.orders import OrderRequest, PreviewId
 from mcp_gateway.domain.positions import Mode
-from mcp_gateway.orders.book.person import LONGEST_REASON
+from mcp_gateway.orders.book.actor import LONGEST_REASON
 
 LONGEST_NAME = 128  # of a client
 

@@ -12,20 +12,17 @@ from urllib.parse import parse_qsl, unquote_plus
 from pydantic import ValidationError
 
 from mcp_gateway.access.clients import Client, Clients
+from mcp_gateway.access.logins import Logins
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.domain.principals import Credentials
-from mcp_gateway.errors import NotAuthenticated, NotFound, RequestMalformed
+from mcp_gateway.errors import NotFound, RequestMalformed
 from mcp_gateway.gateway import Gateway
-from mcp_gateway.telemetry import logs
 from mcp_gateway.transports.requests import Answer, Request, only
 from mcp_gateway.transports.rest.discovery import is_this_resource
 from mcp_gateway.transports.rest.shapes import LONGEST_NAME, Login, Token
 
-FAILURE_DELAY_S: Final = 1.0  # on top of the password's hash: guessing is slow
 MOST_FIELDS: Final = 16
 _HINT: Final = "Send username and password, or grant_type=client_credentials with its client."
-
-log = logs.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,7 @@ class TokenDesk:
 
     def __init__(self, clients: Clients | None) -> None:
         self._clients = clients
+        self._logins: Logins | None = None
 
     async def issue(self, gateway: Gateway, request: Request, _shown: Credentials) -> Answer:
         """Answer POST /auth/token.
@@ -48,6 +46,7 @@ class TokenDesk:
         Raises:
             NotFound: no clients are configured.
             NotAuthenticated: client_invalid, for an unknown name and a wrong password alike.
+            QuotaExceeded: too many logins failed, or are under way.
             RequestMalformed: not one of the two forms, no scope of the client's among those
                 it wants, or another resource than this server.
         """
@@ -61,16 +60,9 @@ class TokenDesk:
         login = _form(request) if request.document is None else _json(request.document)
         if not all(is_this_resource(gateway.settings, wanted) for wanted in login.resources):
             raise _malformed("invalid_target", "The resource is not this server.")
-        client = await self._clients.check(login.name, login.password)
-        if client is None:
-            log.info("Login refused")
-            await gateway.clock.sleep(FAILURE_DELAY_S)
-            raise NotAuthenticated(
-                "Unknown client or wrong password.",
-                code="client_invalid",
-                hint="Check name and password.",
-                detail={"error": "invalid_client"},
-            )
+        if self._logins is None:
+            self._logins = Logins(self._clients, gateway.clock)
+        client = await self._logins.check(login.name, login.password, request.peer)
         scopes = _granted(client, login.scopes)
         token = issuing.issue(client.name, scopes, client.ttl_s, client.act_for)
         _note(gateway, client, request, scopes)

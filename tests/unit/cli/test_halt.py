@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from mcp_gateway.cli.control import reach
+from mcp_gateway.cli.control.verbs import VERBS
 from tests.support.clock import ManualClock
 from tests.support.commands import Outcome, bot_served, command, gateway_served, trading_bot
 from tests.support.desk import admission, open_desk, order
@@ -118,8 +119,8 @@ def test_a_gateway_that_hangs_is_halted_by_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its socket takes the question, and no answer comes."""
-    impatient = replace(reach.VERBS["halt.set"], deadline_s=0.2)
-    monkeypatch.setattr(reach, "VERBS", {**reach.VERBS, "halt.set": impatient})
+    impatient = replace(VERBS["halt.set"], deadline_s=0.2)
+    monkeypatch.setattr(reach, "VERBS", {**VERBS, "halt.set": impatient})
     with socket.socket(socket.AF_UNIX) as hanging:
         hanging.bind(str(tmp_path / "control.sock"))
         hanging.listen()

@@ -17,7 +17,7 @@ from mcp_gateway.domain.principals import Admission, Principal, admission_by_the
 from mcp_gateway.errors import BotUnavailable, StoreUnavailable
 from mcp_gateway.orders.account import LEDGER_WAIT_S, Account, Accounts
 from mcp_gateway.orders.sending.facts import FactFinder
-from mcp_gateway.risk.allowance import OF_AGENT, OF_PAIR, Allowance
+from mcp_gateway.risk.allowance import Allowance
 from mcp_gateway.risk.facts import Halt
 from mcp_gateway.risk.hours import read
 from mcp_gateway.risk.policy import Limits, Policy, Totals
@@ -51,6 +51,7 @@ COUNTS = {
     "total_daily_orders", "repeat_throttle",
 }  # fmt: skip
 NO_PLACE = {"no_free_slot", "daily_loss", "total_daily_loss"}
+TOLD = {rule.code for rule in RULES if rule.leaves}
 
 
 def full_floor(
@@ -114,7 +115,7 @@ async def test_every_limit_is_told_with_what_is_left_of_it(limited: Desk) -> Non
     """At the beginning all of it."""
     state = (await told(limited)).allowance
     assert state.known
-    assert limits(state).keys() == OF_AGENT | OF_PAIR
+    assert limits(state).keys() == TOLD
     untouched = limits(state).keys() - {"no_free_slot"}
     assert {rule: left(state)[rule] for rule in untouched} == {
         rule: limits(state)[rule] for rule in untouched
@@ -123,18 +124,18 @@ async def test_every_limit_is_told_with_what_is_left_of_it(limited: Desk) -> Non
     assert (limits(state)["total_positions"], limits(state)["balance_too_small"]) == ("3", "10000")
 
 
-def test_the_rules_that_leave_something_are_in_the_table() -> None:
-    """A misspelt code would hide a limit; each is a rule of entries."""
+def test_only_rules_of_entries_leave_something() -> None:
+    """And of each it is known here what one more entry takes of it."""
     entries = {rule.code for rule in RULES if rule.binds == "entries"}
-    assert entries >= OF_AGENT | OF_PAIR
-    assert COSTS | COUNTS | NO_PLACE == OF_AGENT | OF_PAIR
+    assert entries >= TOLD
+    assert COSTS | COUNTS | NO_PLACE == TOLD
 
 
 async def test_every_rule_that_a_dry_run_tells_something_left_of_is_told(limited: Desk) -> None:
     """A rule that is added later must be told here too, or agents probe for it."""
     preview = await limited.orders.preview(admission(operation="dry_run_order"), order())
     telling = {check.rule for check in preview.checks if check.left is not None}
-    assert telling == OF_AGENT | OF_PAIR
+    assert telling == TOLD
 
 
 @pytest.mark.parametrize("agent", ["agent-a", "agent-b", "agent-c"])
@@ -161,7 +162,7 @@ async def test_what_is_left_is_what_a_dry_run_leaves_and_the_order_itself(
         assert Decimal(checks[rule].left or "") == expected, rule
         assert checks[rule].limit == limits(state)[rule]
         compared += 1
-    assert compared >= len(OF_AGENT | OF_PAIR) - 1
+    assert compared >= len(TOLD) - 1
 
 
 async def test_what_was_sent_is_counted_to_whom_it_belongs(limited: Desk) -> None:
@@ -234,7 +235,7 @@ async def test_without_the_store_the_limits_are_told_and_not_what_is_left(limite
     """No number is better than a wrong one; the rest of the account is told as ever."""
     state = await accounts(limited, store=False).of(caller())
     assert not state.allowance.known
-    assert limits(state.allowance).keys() == OF_AGENT | OF_PAIR
+    assert limits(state.allowance).keys() == TOLD
     assert set(left(state.allowance).values()) == {None}
     document = documents.account(state, calls_left={})
     assert "left" not in document["limits"]["rules"][0]
@@ -300,11 +301,26 @@ async def test_what_the_policy_allows_is_told_as_a_person_reads_it(limited: Desk
         "enabled": True, "pairs": ["*/USDT"], "sides": ["buy", "sell"],
         "order_types": ["limit", "market"], "hours": ["mon-sun 00:00-24:00"],
         "price_collar": "0.05", "price_tolerance": "0.01", "approval_above": "900",
-        "preview_required": False, "closes": "gateway",
+        "preview_required": False, "closes": "gateway", "repeat_window_s": 60,
     }  # fmt: skip
     assert document["limits"]["policy"] == FULL.hash
     assert document["limits"]["largest_notional"] == 1000.0
     assert document["limits"]["calls_left"] == {"get_account": 59}
+
+
+async def test_what_a_policy_may_limit_beside_its_rules_is_told_too(
+    tmp_path: Path, bot: TradingBot, clock: ManualClock
+) -> None:
+    """An agent need not be denied to learn of it; a window is told where something counts in it."""
+    amounts = {"BTC/USDT": Decimal("0.50"), "*/USDT": Decimal(10)}
+    limits = replace(EVERY_LIMIT, price_age_s=90, duplicate_window_s=30, repeat_window_s=45)
+    policy = replace(FULL, defaults=limits, amounts=amounts)
+    async with open_desk(tmp_path, bot, clock, policy=policy) as desk:
+        document = documents.account(await told(desk), calls_left={})
+    allowed = document["limits"]["allowed"]
+    assert allowed["largest_amount"] == {"BTC/USDT": "0.5", "*/USDT": "10"}
+    assert (allowed["price_age_s"], allowed["duplicate_window_s"]) == (90, 30)
+    assert allowed["repeat_window_s"] == 45
 
 
 async def test_the_account_is_cheap_to_read(limited: Desk) -> None:

@@ -16,7 +16,7 @@ from mcp_gateway.orders.approvals import dispatch
 from mcp_gateway.orders.approvals.decisions import APPROVED_LASTS
 from mcp_gateway.orders.approvals.dispatch import NOT_OURS_YET
 from mcp_gateway.orders.book import answers
-from mcp_gateway.orders.book.person import Person
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.book.protocol import HELD
 from mcp_gateway.orders.book.question import Question
 from mcp_gateway.orders.evidence.comparison import compare
@@ -183,7 +183,7 @@ async def test_two_approvals_at_once_have_one_effect(desk: Desk) -> None:
     desk.bot.faults.append("hang")
     ends: list[State | str] = []
 
-    async def approve(person: Person) -> None:
+    async def approve(person: Actor) -> None:
         try:
             ends.append((await approved(desk, wanted, person)).state)
         except GatewayError as error:
@@ -220,7 +220,7 @@ async def test_a_declined_order_is_denied_for_good(desk: Desk) -> None:
         pytest.param(approver("boss", act_for=("agent-a",)), id="acts for it"),
     ],
 )
-async def test_nobody_decides_about_an_order_of_their_own(desk: Desk, person: Person) -> None:
+async def test_nobody_decides_about_an_order_of_their_own(desk: Desk, person: Actor) -> None:
     """Neither yes nor no, by whatever name."""
     wanted = await waiting(desk)
     assert (await not_approved(desk, wanted, person)).code == "approver_is_requester"

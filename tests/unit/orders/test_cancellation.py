@@ -70,6 +70,8 @@ async def test_a_resting_entry_is_taken_back(desk: Desk) -> None:
     told = await cancelled(desk, wanted)
     assert (told["status"], told["outcome"], told["final"]) == ("cancelled", "placed", True)
     assert (told["code"], told["filled_amount"]) == ("cancel_asked", 0.0)
+    assert "success" not in told["message"]
+    assert "cancelled" in told["message"]
     assert (desk.bot.cancels, desk.bot.status) == ([1], [])
 
 

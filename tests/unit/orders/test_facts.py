@@ -16,7 +16,7 @@ from mcp_gateway.orders.sending.facts import CLOSED_TRADES_KEPT_S, LISTS_KEPT_S
 from mcp_gateway.orders.settling.reconcile import ORIGIN
 from mcp_gateway.risk.facts import Facts
 from mcp_gateway.risk.keeper import PolicyKeeper
-from mcp_gateway.risk.policy import BUILT_IN
+from mcp_gateway.risk.policy import BUILT_IN, Policy
 from tests.support.clock import START
 from tests.support.desk import BOT, Desk, admission, order, stored
 from tests.support.tradingbot import FEE_RATE, PRICE
@@ -34,6 +34,17 @@ BUY = OrderRecord(
     created_at=START, updated_at=START,
 )  # fmt: skip
 SELL = replace(BUY, side="sell")
+
+
+class Counted(PolicyKeeper):
+    """Counts how often it is asked for the policy."""
+
+    reads = 0
+
+    @property
+    def current(self) -> Policy:
+        self.reads += 1
+        return super().current
 
 
 async def facts(desk: Desk, asked: OrderRecord) -> Facts:
@@ -220,3 +231,12 @@ async def test_all_questions_together_have_one_deadline(desk: Desk) -> None:
     with pytest.raises(BotUnavailable) as caught:
         await facts(desk, BUY)
     assert caught.value.code == "bot_timeout"
+
+
+@pytest.mark.parametrize("asked", [BUY, SELL], ids=["entry", "exit"])
+async def test_the_policy_is_read_once_for_one_orders_facts(desk: Desk, asked: OrderRecord) -> None:
+    """Facts that were gathered by two policies would be nobody's."""
+    finder = desk.reconciler.submission.finder
+    finder.policies = counted = Counted(BUILT_IN)
+    await facts(desk, asked)
+    assert counted.reads == 1

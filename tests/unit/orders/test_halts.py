@@ -8,6 +8,8 @@ import pytest
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import GatewayError
+from mcp_gateway.orders.book.actor import Actor
+from mcp_gateway.orders.halts import local
 from mcp_gateway.orders.halts.file import HIDDEN, UNREADABLE, UNTOLD, HaltFile
 from mcp_gateway.orders.halts.local import LocalHalts
 from tests.support.clock import ManualClock
@@ -358,3 +360,46 @@ def test_equal_halts_wait_for_the_store_as_one(clock: ManualClock, tmp_path: Pat
     assert [one.name for one in local.unwritten] == ["agent-a", "agent-b"]
     local.written(new_halt(agent="agent-a"), None)
     assert [one.name for one in local.unwritten] == ["agent-b"]
+
+
+async def test_halts_of_agents_and_pairs_are_bounded_and_the_global_one_is_not_in_their_way(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one in force is read before every entry: whoever piles them up slows every order."""
+    monkeypatch.setattr(local, "MOST_IN_FORCE", 3)
+    first, *_ = [await halted(desk, name) for name in ("agent-b", "agent-c", "agent-d")]
+    with pytest.raises(GatewayError) as crowded:
+        await halted(desk, pair="ETH/USDT")
+    assert (crowded.value.code, crowded.value.status) == ("too_many_halts", 422)
+    placed = await desk.orders.create(admission(), order(pair="ETH/USDT"))  # it is not in force
+    assert placed.answer["outcome"] == "placed"
+    assert await halted(desk, "agent-b") == first  # what is in force already is no further one
+    assert (await halted(desk)).scope == "all"
+    assert (await refused(desk, order())).code == "trading_halted"
+    await resumed(desk, first.id)
+    assert (await halted(desk, pair="ETH/USDT")).scope == "pair"
+
+
+async def test_a_callers_global_halts_are_bounded_and_the_operators_never(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token with ops:halt must not keep the command line from halting, or from flattening."""
+    monkeypatch.setattr(local, "MOST_IN_FORCE", 2)
+    caller = Actor.calling(admission())
+    for reason in ("one", "two"):
+        await desk.halts.set(new_halt(reason=reason, who=caller))
+    with pytest.raises(GatewayError) as crowded:
+        await desk.halts.set(new_halt(reason="three", who=caller))
+    assert crowded.value.code == "too_many_halts"
+    assert (await halted(desk)).id is not None
+    assert len(await codes(desk)) == 3
+
+
+async def test_what_waits_for_the_store_counts_too(desk: Desk) -> None:
+    """With the store down nobody fills the memory either."""
+    for number in range(local.MOST_IN_FORCE):
+        desk.halts.local.add(new_halt(f"agent-{number}"))
+    with pytest.raises(GatewayError) as crowded:
+        desk.halts.local.add(new_halt("one-more"))
+    assert crowded.value.code == "too_many_halts"
+    assert desk.halts.local.binding("one-more", "BTC/USDT") is None

@@ -12,7 +12,7 @@ import pytest
 
 from mcp_gateway.domain.orders import State
 from mcp_gateway.errors import StoreUnavailable
-from mcp_gateway.orders.book.person import Person
+from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.sending.seals import LASTS_S
 from mcp_gateway.risk.policy import Limits, Policy
 from tests.support.clock import ManualClock
@@ -256,7 +256,7 @@ async def test_what_a_person_approves_needs_no_second_preview(
         desk.clock.advance(LASTS_S + 1)
         again = await placed(desk, wanted, preview)
         assert (again.replayed, again.answer["order_id"]) == (True, record.order_id)
-        person = Person.at_the_console("operator", "approve_order")
+        person = Actor.operating("operator", "approve_order")
         sent = await desk.orders.dispatch.approve(record.order_id, person)
     assert (sent.state, len(bot.posts)) == (State.FILLED, 1)
 

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from mcp_gateway.access.clients import Clients, hash_password
-from mcp_gateway.transports.rest.tokens import FAILURE_DELAY_S
+from mcp_gateway.access.logins import FAILURE_DELAY_S
 from tests.support.gateway import Face, code_of, settings_for
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]

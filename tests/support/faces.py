@@ -1,0 +1,125 @@
+"""The ways to call a gateway, each told by the code with which it turns a token away."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, cast
+
+import httpx2
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+
+from mcp_gateway.domain.principals import Credentials, Unsigned
+from mcp_gateway.gateway import Gateway
+from mcp_gateway.settings import Settings
+from mcp_gateway.transports.credentials import caller
+from mcp_gateway.transports.door import Door
+from mcp_gateway.transports.mcp.server import GatedServer
+from mcp_gateway.transports.rest.routes import rest_routes
+from mcp_gateway.transports.routes import MCP
+from tests.support.gateway import BASE_URL, ToldGateway, code_of
+from tests.support.mcpserver import Era
+from tests.support.mcpserver import code_of as code_of_error
+
+LET_IN = "let in"
+# The code that a call with this token ends in, or LET_IN.
+Shows = Callable[[str], Awaitable[str]]
+Face = Callable[[Settings], AbstractAsyncContextManager[Shows]]
+
+
+@asynccontextmanager
+async def _over_http(settings: Settings) -> AsyncIterator[Callable[[str], httpx2.AsyncClient]]:
+    """Open the whole HTTP face; the tokens' bytes go into the header as they are."""
+    gateway = cast("Gateway", ToldGateway(settings))
+    server = GatedServer(gateway)
+    mcp = server.streamable_http_app(
+        streamable_http_path=MCP.path, json_response=True, stateless_http=True
+    )
+    door = Door(gateway, mcp=mcp, routes=rest_routes(settings, None))
+
+    def client(token: str) -> httpx2.AsyncClient:
+        shown = b"Bearer " + token.encode("utf-8", "surrogatepass")
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=door), base_url=BASE_URL,
+            headers=httpx2.Headers([(b"authorization", shown)]),
+        )  # fmt: skip
+
+    async with server.session_manager.run():
+        yield client
+
+
+@asynccontextmanager
+async def mcp_over_http(era: Era, settings: Settings) -> AsyncIterator[Shows]:
+    """Speak MCP over HTTP through the SDK's client, in one era."""
+    async with _over_http(settings) as client:
+
+        async def shows(token: str) -> str:
+            async with client(token) as http:
+                wire = streamable_http_client(f"{BASE_URL}{MCP.path}", http_client=http)
+                return await _asked(Client(wire, mode=era))
+
+        yield shows
+
+
+@asynccontextmanager
+async def rest(settings: Settings) -> AsyncIterator[Shows]:
+    """Call the predecessor's endpoints."""
+    async with _over_http(settings) as client:
+
+        async def shows(token: str) -> str:
+            async with client(token) as http:
+                answer = await http.get("/api/v1/positions/open")
+            if answer.is_success:
+                return LET_IN
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Bearer ")
+            return code_of(answer)
+
+        yield shows
+
+
+@asynccontextmanager
+async def stdio(era: Era, settings: Settings) -> AsyncIterator[Shows]:
+    """Be the process whose MCP_GATEWAY_TOKEN this is; nothing but the pipe is left out."""
+    server = GatedServer(cast("Gateway", ToldGateway(settings)))
+
+    async def shows(token: str) -> str:
+        shown = Credentials("stdio", token, Unsigned("signature_missing"), "stdio")
+        before = caller.set(shown)
+        try:
+            return await _asked(Client(server, mode=era))
+        finally:
+            caller.reset(before)
+
+    yield shows
+
+
+async def _asked(client: Client) -> str:
+    """List the tools and call one; a token that is let in must be good for both."""
+    try:
+        async with client as session:
+            await session.list_tools()
+            told: Any = await session.call_tool("get_open_positions", {})
+            assert not told.is_error, told.structured_content
+            return LET_IN
+    except* MCPError as group:
+        [error] = _leaves(group)
+    return code_of_error(error)
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[Any]:
+    """Return the exceptions in a group, however deep they lie."""
+    return [
+        leaf
+        for each in group.exceptions
+        for leaf in (_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
+    ]
+
+
+FACES: dict[str, Face] = {
+    "MCP over HTTP, modern": partial(mcp_over_http, "auto"),
+    "MCP over HTTP, handshake": partial(mcp_over_http, "legacy"),
+    "REST": rest,
+    "stdio, modern": partial(stdio, "auto"),
+    "stdio, handshake": partial(stdio, "legacy"),
+}
