@@ -1,9 +1,14 @@
 """The one owner of time: everything else is handed a clock."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import anyio
+
+# How far the clocks of machines that keep time lie apart. What lies further ahead of now was
+# told by a clock that is wrong, or this one was set back.
+CLOCKS_APART: Final = timedelta(seconds=5)
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""What every test may ask for: the event loop, real servers, a real bot."""
+"""What every test may ask for: the event loop, an order floor, real servers, a real bot."""
 
 import importlib.util
 
@@ -8,6 +8,7 @@ from mcp_gateway.settings import known_names
 
 pytest_plugins = [
     "tests.support.servers",
+    "tests.support.orderfloor",
     *(["tests.support.bot"] if importlib.util.find_spec("tests.support.bot") else []),
 ]
 

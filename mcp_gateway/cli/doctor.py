@@ -184,7 +184,7 @@ async def _issuers(settings: Settings) -> AsyncIterator[Finding]:
 
     for one in await look_at_issuers(settings, Clock()):
         if one.trouble is None:
-            yield Finding("issuers", "ok", f"{one.name}: {one.keys} keys of {one.issuer}")
+            yield Finding("issuers", "ok", f"{one.name}: {one.keys} key(s) of {one.issuer}")
         else:
             hint = "Its tokens are refused until its jwks_url answers: try it with curl."
             yield Finding("issuers", "fault", f"{one.name}: {one.trouble}", hint)

@@ -93,10 +93,12 @@ def new_key(
 
     Example: mcp-gateway keys new --subject signal-agent --alg ed25519 --public-key agent.pem
     """
+    if valid_for == timedelta():
+        raise click.UsageError("--valid-for 0 would make a key that never serves")
     settings, now = Settings.load(), Clock().now()
     made = _made(
-        issuer or settings.issuer, subject, algorithm, now, public_key,
-        None if not valid_for else now + valid_for,
+        settings.issuer if issuer is None else issuer, subject, algorithm, now, public_key,
+        None if valid_for is None else now + valid_for,
     )  # fmt: skip
     with _reserved(out, made):
         _change(

@@ -3,21 +3,43 @@
 from typing import TYPE_CHECKING, Any
 
 from mcp_gateway.client.failures import GatewayRefused, GatewayUnreachable
+from mcp_gateway.client.orders import (
+    Denied,
+    NeedsReview,
+    Order,
+    OrderState,
+    Outcome,
+    PendingApproval,
+    Placed,
+    Rejected,
+    Unknown,
+)
 from mcp_gateway.client.renewing import RenewingAuth
 from mcp_gateway.client.signing import GatewayAuth
 from mcp_gateway.client.tokens import ClientCredentials, FixedToken, TokenFile
+from mcp_gateway.client.trading import GatewayClient
 
 if TYPE_CHECKING:
     from mcp_gateway.client.session import open_session
 
 __all__ = [
     "ClientCredentials",
+    "Denied",
     "FixedToken",
     "GatewayAuth",
+    "GatewayClient",
     "GatewayRefused",
     "GatewayUnreachable",
+    "NeedsReview",
+    "Order",
+    "OrderState",
+    "Outcome",
+    "PendingApproval",
+    "Placed",
+    "Rejected",
     "RenewingAuth",
     "TokenFile",
+    "Unknown",
     "open_session",
 ]
 

@@ -17,6 +17,42 @@ FORMS = {
     "pair": "a pair in upper case, BASE/QUOTE, e.g. BTC/USDT",
     "timeframe": "a timeframe, e.g. 5m, 1h or 1d",
 }
+_TIME = "an ISO 8601 time or Unix seconds"
+# By the kinds of pydantic's errors; the library's own sentences speak of Python, and quote input.
+WORDS = {
+    "extra_forbidden": "no such argument",
+    "missing": "required",
+    "literal_error": "{expected}",
+    "string_type": "text",
+    "string_too_short": "text with a length of at least {min_length}",
+    "string_too_long": "text with a length of at most {max_length}",
+    "too_short": "not empty",
+    "too_long": "with a length of at most {max_length}",
+    "uuid_type": "a UUID as text",
+    "uuid_parsing": "a valid UUID",
+    "decimal_type": "a number or a decimal string",
+    "decimal_parsing": "a number or a decimal string",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "datetime_type": _TIME,
+    "datetime_parsing": _TIME,
+    "datetime_from_date_parsing": _TIME,
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
 
 
 def read(shape: type[Read], document: Any) -> Read:
@@ -39,15 +75,12 @@ def invalid(error: ValidationError) -> RequestInvalid:
 
 
 def _fault(item: Any) -> dict[str, str]:
-    field = _field(item["loc"])
-    if item["type"] == "extra_forbidden":
-        return {"field": field, "expected": "no such argument"}
-    if item["type"] == "missing":
-        return {"field": field, "expected": "required"}
-    if item["type"] == "string_pattern_mismatch":  # an example says more to a model
+    field, kind = _field(item["loc"]), item["type"]
+    if kind == "string_pattern_mismatch":  # an example says more to a model
         return {"field": field, "expected": FORMS.get(field, "another form")}
-    if item["type"] == "uuid_parsing":  # pydantic would quote the character it stumbled over
-        return {"field": field, "expected": "a valid UUID"}
+    if kind != "value_error":
+        words = WORDS.get(kind, "another value")
+        return {"field": field, "expected": words.format(**item.get("ctx", {}))}
     message = str(item["msg"]).removeprefix("Value error, ")
     name, colon, rest = message.partition(": ")
     if not item["loc"] and colon and name.isidentifier():

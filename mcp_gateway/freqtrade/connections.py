@@ -24,8 +24,9 @@ from mcp_gateway.freqtrade import wire
 from mcp_gateway.freqtrade.answers import failed_read
 from mcp_gateway.telemetry import logs, metrics
 
-# Asked right before the first byte of an order leaves: None, or why it must not.
-Unless = Callable[[], str | None]
+# Asked right before the first byte of an order leaves: None, or why it must not. It may wait,
+# not for long: what it says has to be true when it says so.
+Unless = Callable[[], Awaitable[str | None]]
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 LONGEST_REASON = 200
@@ -206,7 +207,7 @@ class Connections:
     async def _send(
         self, method: Method, path: str, content: bytes | None, unless: Unless | None
     ) -> Answered | NotSent | Unanswered:
-        if unless is not None and (code := unless()) is not None:
+        if unless is not None and (code := await unless()) is not None:
             return NotSent(code)
         try:
             with anyio.fail_after(self._order_timeout_s):
@@ -255,7 +256,7 @@ def _asking(unless: Unless) -> Callable[[str, Any], Awaitable[None]]:
     """
 
     async def trace(event: str, _info: Any) -> None:
-        if event.endswith("send_request_headers.started") and (code := unless()) is not None:
+        if event.endswith("send_request_headers.started") and (code := await unless()) is not None:
             raise Withheld(code)
 
     return trace

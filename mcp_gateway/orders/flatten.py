@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import anyio
+from pydantic import BaseModel, ConfigDict
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import (
@@ -28,7 +29,7 @@ from mcp_gateway.orders.book import answers, marks, protocol
 from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.book.ledger import Ledger
 from mcp_gateway.orders.book.steps import Origin
-from mcp_gateway.orders.halts.records import OPERATOR, NewHalt, as_json
+from mcp_gateway.orders.halts.records import OPERATOR, NewHalt, Reason, as_json
 from mcp_gateway.orders.halts.switch import Halts
 from mcp_gateway.orders.sending.intake import new_record
 from mcp_gateway.orders.service import OrderService
@@ -80,6 +81,15 @@ class Plan:
                 for one in self.others
             ],
         }  # fmt: skip
+
+
+class FlattenRequest(BaseModel):
+    """What an operator confirmed, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confirmation: UUID
+    reason: Reason
 
 
 @dataclass

@@ -77,12 +77,16 @@ class Watch:
         await self._look_for(LOSS_STOP, self._losses)
 
     async def throttled(self, record: OrderRecord) -> None:
-        """Halt an agent whose order was denied because it repeats itself."""
-        limits = self.finder.policies.current.limits(record.agent)
-        window = timedelta(seconds=limits.repeat_window_s)
-        reason = f"More than {limits.repeats} entries in {record.pair} within {limits.repeat_window_s} s."
-        cause = Cause("agent", record.agent, REPEAT_THROTTLE, reason)
-        await self._halt(cause, self.finder.clock.now() - window)
+        """Halt an agent whose order was denied because it repeats itself, and its caller."""
+        now = self.finder.clock.now()
+        for name in dict.fromkeys((record.agent, record.subject)):
+            limits = self.finder.policies.current.limits(name)
+            if limits.repeats is None:
+                continue
+            within = f"within {limits.repeat_window_s} s"
+            reason = f"More than {limits.repeats} entries in {record.pair} {within}."
+            cause = Cause("agent", name, REPEAT_THROTTLE, reason)
+            await self._halt(cause, now - timedelta(seconds=limits.repeat_window_s))
 
     async def _look_for(self, code: str, find: Find) -> None:
         now = self.finder.clock.now()

@@ -62,7 +62,7 @@ def allowance_of(
         standing: what the ledger holds; of a ledger that does not tell, the halts alone.
         known: whether it tells; else no limit tells what is left.
     """
-    asked = Asked(nothing_in(NO_PAIR), agent, "", policy, now)
+    asked = Asked(nothing_in(NO_PAIR), agent, agent, "", policy, now)
     idle = Idle(asked, facts, standing)
     pairs = _in_pairs(idle) if known else ()
     return Allowance(
@@ -70,7 +70,7 @@ def allowance_of(
         policy=policy.hash,
         left=(*_left(idle, LEAVING, known=known), *pairs),
         known=known,
-        halts=tuple(one for one in standing.halts if one.scope == "pair" or one.binds(agent, "")),
+        halts=tuple(one for one in standing.halts if one.scope == "pair" or one.binds("", agent)),
         amounts=policy.amounts,
     )
 

@@ -20,10 +20,16 @@ WIDE: Final = Context(prec=80)
 
 @dataclass(frozen=True)
 class Asked:
-    """One order as an agent asks for it, and the moment and the policy it is judged by."""
+    """One order as an agent asks for it, and the moment and the policy it is judged by.
+
+    Args:
+        agent: whom it is for: the one that limits, positions and money are counted of.
+        subject: the caller that sends it, mostly the agent itself.
+    """
 
     order: OrderRequest
     agent: str
+    subject: str
     fingerprint: str
     policy: Policy
     now: datetime

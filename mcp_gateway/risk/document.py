@@ -15,7 +15,9 @@
 What each key means stands in ``risk.policy``, what may stand in it in ``risk.sections``.
 """
 
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -92,8 +94,15 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        raw = file.read(LARGEST_BYTES + 1)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not be waited for
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind):
+            raise _refused([f"{path} is {'a folder' if stat.S_ISDIR(kind) else 'no file'}"])
+        with open(descriptor, "rb", closefd=False) as file:
+            raw = file.read(LARGEST_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(raw) > LARGEST_BYTES:
         raise _refused([f"larger than {LARGEST_BYTES} bytes"])
     return raw.decode("utf-8").replace("\r\n", "\n")

@@ -73,6 +73,7 @@ class Sent(NamedTuple):
     state: State
     pair: str
     agent: str
+    subject: str
     fingerprint: str
     at: datetime
     quote: Decimal | None
@@ -98,9 +99,16 @@ class Halt:
     code: str
     at: datetime
 
-    def binds(self, agent: str, pair: str) -> bool:
-        """Tell whether it stops an entry."""
-        return self.scope == "all" or self.name == (agent if self.scope == "agent" else pair)
+    def binds(self, pair: str, *names: str) -> bool:
+        """Tell whether it stops an entry.
+
+        Args:
+            names: the agent that the entry is for, and the caller that sends it: a halted
+                process must not go on under the name of another that it may act for.
+        """
+        if self.scope == "agent":
+            return self.name in names
+        return self.scope == "all" or self.name == pair
 
 
 @dataclass(frozen=True, slots=True)

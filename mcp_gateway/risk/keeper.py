@@ -37,6 +37,36 @@ class Pending:
     changes: Changes
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What a file changes: what holds at once, and what waits for a person."""
+
+    holds: Policy | None = None
+    changes: Changes = Changes()
+    waits: Pending | None = None
+
+
+def _read(path: Path | None, current: Policy) -> _News:
+    """Read a file and hold it against the policy in force: seconds of work for a large one.
+
+    Done in a thread, for entries and halts must not wait for it. Every hash that is asked for
+    later is worked out here.
+
+    Raises:
+        ConfigurationError: every fault of the file.
+    """
+    told = load_policy(path)
+    if told.hash == current.hash:
+        return _News()
+    changes = compare(current, told)
+    if not changes.loosened:
+        return _News(told, changes)
+    held = stricter(current, told)
+    if not changes.tightened or held.hash == current.hash:
+        return _News(waits=Pending(told, changes))
+    return _News(held, Changes((), changes.tightened), Pending(told, compare(held, told)))
+
+
 class PolicyKeeper:
     """Holds the policy that decisions are made by.
 
@@ -98,11 +128,11 @@ class PolicyKeeper:
             if mark == self._seen and not again:
                 return
             try:
-                told = await anyio.to_thread.run_sync(load_policy, self.path)
+                news = await anyio.to_thread.run_sync(_read, self.path, self._current)
             except ConfigurationError as error:
                 self._refuse(tuple(error.faults))
             else:
-                self._take(told)
+                self._take(news)
             self._seen = mark
 
     async def accept(self, wanted: str, operator: str) -> Changes:
@@ -159,25 +189,16 @@ class PolicyKeeper:
         _log.error("The policy file has faults; what was in force stays", faults=faults)
         self._note("policy.refused", self._current.hash, None, faults=list(faults))
 
-    def _take(self, told: Policy) -> None:
+    def _take(self, news: _News) -> None:
         if self.faults:
             _log.info("The policy file has no more faults")
         self.faults = ()
-        waited, self.pending = self.pending, None
-        if told.hash == self._current.hash:
-            return
-        changes = compare(self._current, told)
-        if not changes.loosened:
-            self._put_in_force(told, changes)
-            return
-        self.pending = Pending(told, changes)
-        news = waited is None or waited.policy.hash != told.hash
-        held = stricter(self._current, told)
-        if changes.tightened and held.hash != self._current.hash:
-            self._put_in_force(held, Changes((), changes.tightened))
-            self.pending = Pending(told, compare(held, told))
-        if news:
-            self._tell_of(self.pending)
+        waited, self.pending = self.pending, news.waits
+        if news.holds is not None:
+            self._put_in_force(news.holds, news.changes)
+        pending = self.pending
+        if pending is not None and (waited is None or waited.policy.hash != pending.policy.hash):
+            self._tell_of(pending)
 
     def _tell_of(self, pending: Pending) -> None:
         told = pending.policy.hash

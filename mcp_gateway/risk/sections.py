@@ -32,6 +32,8 @@ EVERY_HOUR: Final = "always"
 # The ledger is asked for what was sent within the last day, and for no more.
 LONGEST_WINDOW_S: Final = 86_400
 MOST_COUNTED: Final = 1_000_000
+MOST_AGENTS: Final = 1000  # with a section of their own
+MOST_MARKETS: Final = 10_000
 _PATTERN: Final = re.compile(r"\*/[A-Z0-9]{1,20}", re.ASCII)
 _Item = TypeVar("_Item")
 
@@ -71,6 +73,15 @@ def _or(word: str) -> WrapValidator:
         return None if value == word else rest(value)
 
     return WrapValidator(read)
+
+
+def _at_most(limit: int) -> AfterValidator:
+    def bounded(sections: dict[str, _Item]) -> dict[str, _Item]:
+        if len(sections) > limit:
+            raise ValueError(f"more than {limit} of them")
+        return sections
+
+    return AfterValidator(bounded)
 
 
 _Market = Annotated[str, AfterValidator(_market_name)]
@@ -157,9 +168,9 @@ class Document(_Strict):
     """The whole file."""
 
     defaults: LimitsSection = LimitsSection()
-    agents: dict[AgentName, LimitsSection] = {}
+    agents: Annotated[dict[AgentName, LimitsSection], _at_most(MOST_AGENTS)] = {}
     total: TotalSection = TotalSection()
-    markets: dict[_Market, MarketSection] = {}
+    markets: Annotated[dict[_Market, MarketSection], _at_most(MOST_MARKETS)] = {}
 
     def policy(self) -> Policy:
         """Return the policy that it tells."""

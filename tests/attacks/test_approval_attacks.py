@@ -1,9 +1,7 @@
 """Threat: an agent gets a person's yes that nobody gave it, or more than it was for."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,7 @@ from mcp_gateway.orders.book.protocol import Event
 from mcp_gateway.orders.book.question import Question, quoted
 from mcp_gateway.orders.book.steps import Move
 from mcp_gateway.risk.keeper import PolicyKeeper
-from mcp_gateway.risk.policy import Limits
+from mcp_gateway.risk.policy import Limits, Policy
 from mcp_gateway.storage.schema import halts
 from tests.support.asking import (
     CONSOLE,
@@ -29,9 +27,8 @@ from tests.support.asking import (
     not_approved,
     waiting,
 )
-from tests.support.clock import START, ManualClock
-from tests.support.desk import Desk, admission, open_desk, order, refused, stored
-from tests.support.tradingbot import TradingBot
+from tests.support.clock import START
+from tests.support.desk import Desk, admission, order, refused, stored
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -39,19 +36,9 @@ GRACE_S = NOT_OURS_YET.total_seconds()
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def bot(clock: ManualClock) -> TradingBot:
-    return TradingBot(clock)
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, bot: TradingBot, clock: ManualClock) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path, bot, clock, policy=asking()) as opened:
-        yield opened
+def rules() -> Policy:
+    """Every order of a hundred needs a person."""
+    return asking()
 
 
 async def halted(desk: Desk, clock: Clock) -> None:

@@ -1,6 +1,5 @@
 """Around the limits: by numbers that vanish, in the moment of a change, by what can't be read."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +14,9 @@ from mcp_gateway.errors import ConfigurationError, PreviewRefused
 from mcp_gateway.freqtrade.orders import Exit
 from mcp_gateway.risk.case import lost
 from mcp_gateway.risk.document import load_policy
-from mcp_gateway.risk.policy import Limits, Policy
+from mcp_gateway.risk.policy import Limits
 from tests.support.clock import ManualClock
-from tests.support.desk import Desk, admission, open_desk, order, refused
+from tests.support.desk import Desk, admission, order, refused
 from tests.support.judged import AGENT
 from tests.support.policies import TRADE, World, policy
 from tests.support.policy import POLICY
@@ -40,26 +39,8 @@ class AilingBot(TradingBot):
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def bot(clock: ManualClock) -> AilingBot:
     return AilingBot(clock)
-
-
-@pytest.fixture
-def rules() -> Policy:
-    return POLICY
-
-
-@pytest.fixture
-async def desk(
-    tmp_path: Path, bot: AilingBot, clock: ManualClock, rules: Policy
-) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path, bot, clock, policy=rules) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("number", ["1e-19", "1e-1000030", "1e-99999999", "1e-999999999"])

@@ -1,6 +1,6 @@
 """Threat: what goes on around an order makes it happen twice, or makes an answer false."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -48,22 +48,6 @@ OTHER = "ETH/USDT"
 HOUR_S = 3600.0
 PATIENT = (0.0, PATIENCE.quiet_s + 1, PATIENCE.cycle_s + 1)  # looks after which absence counts
 Answering = Callable[[httpx2.Request], Awaitable[httpx2.Response]]
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def bot(clock: ManualClock) -> TradingBot:
-    return TradingBot(clock)
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, bot: TradingBot, clock: ManualClock) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path, bot, clock) as opened:
-        yield opened
 
 
 async def looked(desk: Desk, *pauses_s: float) -> None:

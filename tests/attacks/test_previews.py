@@ -1,7 +1,6 @@
 """Threat: an order gets through on a look that nobody took, or not at this order."""
 
 import base64
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from mcp_gateway.errors import GatewayError
 from mcp_gateway.orders.sending.seals import LASTS_S, Seals
 from mcp_gateway.risk.facts import Previewed
 from mcp_gateway.risk.policy import Limits, Policy
-from tests.support.clock import ManualClock
 from tests.support.desk import Desk, open_desk, order
 from tests.support.policy import POLICY
 from tests.support.previews import known, placed, preview_id, refused_with
-from tests.support.tradingbot import PRICE, TradingBot
+from tests.support.tradingbot import PRICE
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -28,20 +26,9 @@ PRICE_FORGOTTEN_S = 3.0
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def bot(clock: ManualClock) -> TradingBot:
-    return TradingBot(clock)
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, bot: TradingBot, clock: ManualClock) -> AsyncIterator[Desk]:
+def rules() -> Policy:
     """A floor on which no entry passes without a preview."""
-    async with open_desk(tmp_path, bot, clock, policy=CAREFUL) as opened:
-        yield opened
+    return CAREFUL
 
 
 async def untouched(desk: Desk, wanted: OrderRequest, subject: str = "agent-a") -> bool:

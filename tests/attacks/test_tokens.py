@@ -1,182 +1,104 @@
 """Threat: a caller shows a token that is forged, borrowed, confused or too old."""
 
-import json
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_gateway.access.tokens.compact import LONGEST_TOKEN_CHARS
 from mcp_gateway.access.tokens.identity import LEEWAY_S
 from mcp_gateway.access.tokens.issuers import one_box
+from mcp_gateway.access.tokens.issuersfile import load_issuers
 from mcp_gateway.access.tokens.verifier import TokenVerifier
 from mcp_gateway.errors import NotAuthenticated
 from tests.support.clock import ManualClock
-from tests.support.tokens import AUDIENCE, CLAIMS, HEADER, ISSUER, NOW, SECRET, b64, compact, forge
+from tests.support.faces import FACES, LET_IN
+from tests.support.forged import LONGEST_S, OF_THE_BOX, raw_claims
+from tests.support.forged_issued import OF_ISSUERS
+from tests.support.gateway import settings_for
+from tests.support.issuers import DESK, FLOOR, VAULT, ed25519, p256, rsa_key, three_issuers
+from tests.support.tokens import AUDIENCE, ISSUER, NOW, SECRET, compact, forge
 
-pytestmark = [pytest.mark.unit]
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-LONGEST_S = 3600
-
-
-def make_verifier(clock: ManualClock | None = None) -> TokenVerifier:
-    return TokenVerifier([one_box(SECRET, ISSUER, AUDIENCE, LONGEST_S)], clock or ManualClock())
-
-
-def raw_claims(**claims: Any) -> bytes:
-    return json.dumps(CLAIMS | claims).encode()
-
-
-def raw_header(**fields: Any) -> bytes:
-    return json.dumps(HEADER | fields).encode()
-
-
-def twice(raw: bytes, name: str, value: str) -> bytes:
-    """Put a second member of the same name before the end of an object."""
-    return raw[:-1] + f', "{name}": {value}}}'.encode()
-
-
-def unsigned(algorithm: str) -> str:
-    return f"{b64(raw_header(alg=algorithm))}.{b64(raw_claims())}."
-
-
-def signed_by_rsa() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    signing_input = f"{b64(raw_header(alg='RS256'))}.{b64(raw_claims())}"
-    signature = key.sign(signing_input.encode(), padding.PKCS1v15(), hashes.SHA256())
-    return f"{signing_input}.{b64(signature)}"
-
-
-def hmac_by_a_public_key() -> str:
-    public = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
-    pem = public.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return forge(secret=pem)
-
-
-def swapped_claims() -> str:
-    head, _, tail = forge().split(".")
-    return f"{head}.{b64(raw_claims(sub='treasurer'))}.{tail}"
-
-
-def nested(raw: bytes) -> bytes:
-    depth = 2000
-    return raw[:-1] + b', "x": ' + b"[" * depth + b"]" * depth + b"}"
-
-
-FORGED: dict[str, Callable[[], str]] = {
-    "not a token": lambda: "garbage",
-    "empty segments": lambda: "..",
-    "two segments": lambda: forge().rpartition(".")[0],
-    "four segments": lambda: forge() + ".AAAA",
-    "five segments, as an encrypted token has": lambda: "a.b.c.d.e",
-    "no signature": lambda: forge().rpartition(".")[0] + ".",
-    "cut signature": lambda: forge()[:-8],
-    "signature of zeros": lambda: forge().rpartition(".")[0] + "." + b64(bytes(32)),
-    "another key": lambda: forge(secret=b"x" * 40),
-    "the key of a public certificate": hmac_by_a_public_key,
-    "claims exchanged after signing": swapped_claims,
-    "alg none": lambda: unsigned("none"),
-    "alg None in capitals": lambda: unsigned("NONE"),
-    "alg none, yet signed": lambda: forge({"alg": "none"}),
-    "alg HS512": lambda: forge({"alg": "HS512"}, algorithm="sha512"),
-    "alg HS384": lambda: forge({"alg": "HS384"}, algorithm="sha384"),
-    "alg HS512 in the header over an HS256 signature": lambda: forge({"alg": "HS512"}),
-    "alg RS256 by the caller's own key": signed_by_rsa,
-    "alg hs256 in small letters": lambda: forge({"alg": "hs256"}),
-    "alg missing": lambda: compact(b'{"typ":"JWT"}', raw_claims()),
-    "alg of another type": lambda: forge({"alg": ["HS256"]}),
-    "alg twice": lambda: compact(twice(raw_header(alg="none"), "alg", '"HS256"'), raw_claims()),
-    "critical extension": lambda: forge({"crit": ["exp"], "exp": NOW}),
-    "empty crit": lambda: forge({"crit": []}),
-    "unencoded payload": lambda: forge({"b64": False, "crit": ["b64"]}),
-    "unencoded payload without crit": lambda: forge({"b64": False}),
-    "encoded payload declared critical": lambda: forge({"b64": True, "crit": ["b64"]}),
-    "an ID token's type": lambda: forge({"typ": "id+jwt"}),
-    "a logout token's type": lambda: forge({"typ": "logout+jwt"}),
-    "typ of another type": lambda: forge({"typ": 1}),
-    "header is a list": lambda: compact(b'["HS256"]', raw_claims()),
-    "header nested deeply": lambda: compact(nested(raw_header()), raw_claims()),
-    "header is not UTF-8": lambda: compact(b'{"alg":"HS256","x":"\xff"}', raw_claims()),
-    "payload is a list": lambda: compact(raw_header(), b"[]"),
-    "payload is not JSON": lambda: compact(raw_header(), b"sub=me"),
-    "payload is empty": lambda: compact(raw_header(), b""),
-    "payload nested deeply": lambda: compact(raw_header(), nested(raw_claims())),
-    "payload holds NaN": lambda: compact(raw_header(), raw_claims(x=float("nan"))),
-    "sub twice": lambda: compact(raw_header(), twice(raw_claims(), "sub", '"treasurer"')),
-    "scope twice": lambda: compact(raw_header(), twice(raw_claims(), "scope", '"ops:halt"')),
-    "exp twice": lambda: compact(raw_header(), twice(raw_claims(), "exp", str(NOW + 60))),
-    "a nested duplicate": lambda: compact(raw_header(), twice(raw_claims(), "x", '{"a":1,"a":2}')),
-    "sub missing": lambda: forge(without=("sub",)),
-    "sub null": lambda: forge(sub=None),
-    "sub empty": lambda: forge(sub=""),
-    "sub a number": lambda: forge(sub=7),
-    "sub too long": lambda: forge(sub="a" * 129),
-    "sub with a line break": lambda: forge(sub="agent\nadmin"),
-    "sub with a NUL": lambda: forge(sub="agent\0"),
-    "sub padded": lambda: forge(sub=" agent"),
-    "iss missing": lambda: forge(without=("iss",)),
-    "iss another": lambda: forge(iss="https://elsewhere.example"),
-    "iss a list": lambda: forge(iss=[ISSUER]),
-    "iss in capitals": lambda: forge(iss=ISSUER.upper()),
-    "iss of the local caller": lambda: forge(iss="local"),
-    "aud missing": lambda: forge(without=("aud",)),
-    "aud another": lambda: forge(aud="other-server"),
-    "aud begins like ours": lambda: forge(aud=AUDIENCE + ".evil.example"),
-    "aud empty list": lambda: forge(aud=[]),
-    "aud a list of others": lambda: forge(aud=["other-server", "third"]),
-    "aud an object": lambda: forge(aud={AUDIENCE: True}),
-    "aud a mixed list": lambda: forge(aud=[AUDIENCE, 1]),
-    "exp missing": lambda: forge(without=("exp",)),
-    "exp text": lambda: forge(exp=str(NOW + 600)),
-    "exp true": lambda: forge(exp=True),
-    "exp null": lambda: forge(exp=None),
-    "exp infinite": lambda: compact(
-        raw_header(), raw_claims().replace(str(NOW + 600).encode(), b"1e999")
+# Of white space before a token nothing is left in a header; it is then the genuine one.
+NOT_IN_A_HEADER = {"white space before"}
+FORGED = {f"the box: {name}": make for name, make in OF_THE_BOX.items()} | {
+    f"issuers: {name}": make for name, make in OF_ISSUERS.items()
+}
+GENUINE: dict[str, Callable[[], str]] = {
+    "the box": lambda: forge(scope="positions:read"),
+    "EdDSA": lambda: ed25519().token(iss=DESK, scope="positions:read"),
+    "ES256": lambda: p256().token(iss=FLOOR, scope="positions:read"),
+    "RS256": lambda: rsa_key().token(iss=VAULT, scope="positions:read"),
+    "EdDSA, no kid, for the only key": lambda: ed25519().token(
+        {"kid": None}, iss=DESK, scope="positions:read"
     ),
-    "exp beyond any calendar": lambda: forge(exp=10**30),
-    "exp with ten thousand digits": lambda: compact(
-        raw_header(), raw_claims().replace(str(NOW + 600).encode(), b"9" * 5000)
+    "RS256, any kid, for a key without a name": lambda: rsa_key().token(
+        {"kid": "any"}, iss=VAULT, scope="positions:read"
     ),
-    "exp negative": lambda: forge(exp=-1),
-    "exp before iat": lambda: forge(iat=NOW, exp=NOW - 1),
-    "longer-lived than allowed": lambda: forge(exp=NOW + LONGEST_S + 1),
-    "long-lived by an early iat": lambda: forge(iat=NOW - LONGEST_S, exp=NOW + 1),
-    "iat missing": lambda: forge(without=("iat",)),
-    "iat text": lambda: forge(iat="now"),
-    "iat in the future": lambda: forge(iat=NOW + LEEWAY_S + 1, exp=NOW + 600),
-    "nbf in the future": lambda: forge(nbf=NOW + LEEWAY_S + 1),
-    "nbf true": lambda: forge(nbf=True),
-    "nbf negative": lambda: forge(nbf=-1),
-    "nbf text": lambda: forge(nbf="soon"),
-    "nbf null": lambda: forge(nbf=None),
-    "scope a list": lambda: forge(scope=["orders:create"]),
-    "scope a number": lambda: forge(scope=1),
-    "act_for text": lambda: forge(act_for="treasurer"),
-    "act_for a list of numbers": lambda: forge(act_for=[1]),
-    "act_for an object": lambda: forge(act_for={"treasurer": True}),
-    "act_for endless": lambda: forge(act_for=[f"a{n}" for n in range(65)]),
-    "jti a number": lambda: forge(jti=1),
-    "larger than 8 KiB": lambda: forge(x="a" * LONGEST_TOKEN_CHARS),
-    "white space before": lambda: " " + forge(),
-    "a line break within": lambda: forge().replace(".", ".\n", 1),
-    "plain base64 alphabet": lambda: forge(sub="???>>>").replace("-", "+").replace("_", "/") + "/",
-    "letters beyond ASCII": lambda: forge() + "é",
-    "a lone surrogate": lambda: forge() + "\ud800",
 }
 
 
+def make_verifier(clock: ManualClock | None = None) -> TokenVerifier:
+    """Return a verifier of the one box alone."""
+    box = one_box(SECRET, ISSUER, AUDIENCE, LONGEST_S)
+    return TokenVerifier([box], clock or ManualClock())
+
+
+@pytest.fixture(scope="module")
+def of_all(tmp_path_factory: pytest.TempPathFactory) -> TokenVerifier:
+    """A verifier of the one box and of an issuer of each algorithm."""
+    clock = ManualClock()
+    others = load_issuers(
+        three_issuers(tmp_path_factory.mktemp("issuers")),
+        audience=AUDIENCE, longest_s=LONGEST_S, taken=(ISSUER, "local"), clock=clock,
+    )  # fmt: skip
+    return TokenVerifier([one_box(SECRET, ISSUER, AUDIENCE, LONGEST_S), *others], clock)
+
+
 @pytest.mark.parametrize("make", FORGED.values(), ids=FORGED.keys())
-def test_a_forged_or_confused_token_is_refused(make: Callable[[], str]) -> None:
+async def test_a_forged_or_confused_token_is_refused(
+    of_all: TokenVerifier, make: Callable[[], str]
+) -> None:
     """RFC 8725: the algorithm is ours, every claim is checked; RFC 6750: 401 invalid_token."""
     with pytest.raises(NotAuthenticated) as refused:
-        make_verifier().verify(make())
+        await of_all.authenticate(make())
     assert refused.value.code == "token_invalid"
+
+
+@pytest.mark.parametrize("make", GENUINE.values(), ids=GENUINE.keys())
+async def test_a_genuine_token_of_each_kind_is_believed(
+    of_all: TokenVerifier, make: Callable[[], str]
+) -> None:
+    """Without this, the tables would pass with a verifier that refuses everything."""
+    assert (await of_all.authenticate(make())).scopes == {"positions:read"}
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_every_face_refuses_every_one_of_them(tmp_path: Path, face: str) -> None:
+    """MCP over HTTP and stdio in both eras, and REST: none is more generous than another."""
+    scopes = ["market:read", "positions:read", "orders:create"]
+    settings = settings_for(
+        tmp_path,
+        jwt_secret=SECRET.decode(),
+        token_longest_s=LONGEST_S,
+        issuers_file=three_issuers(tmp_path, scopes=scopes),
+    )
+    is_http = not face.startswith("stdio")
+    left_out = {f"the box: {name}" for name in NOT_IN_A_HEADER} if is_http else set()
+    async with FACES[face](settings) as shows:
+        told = {name: await shows(make()) for name, make in FORGED.items() if name not in left_out}
+        let_in = {name: await shows(make()) for name, make in GENUINE.items()}
+        expired = [
+            await shows(forge(iat=NOW - 900, exp=NOW - 600)),
+            await shows(ed25519().token(iss=DESK, iat=NOW - 900, exp=NOW - 600)),
+        ]
+    assert told == dict.fromkeys(FORGED.keys() - left_out, "token_invalid")
+    assert len(told) >= 60
+    assert let_in == dict.fromkeys(GENUINE, LET_IN)
+    assert expired == ["token_expired", "token_expired"]
 
 
 def test_the_token_that_the_forgeries_vary_is_itself_accepted() -> None:
@@ -257,7 +179,8 @@ def test_scopes_that_nobody_knows_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "token", [make() for name, make in FORGED.items() if name in {"another key", "sub too long"}]
+    "token",
+    [make() for name, make in OF_THE_BOX.items() if name in {"another key", "sub too long"}],
 )
 def test_a_refusal_repeats_nothing_of_the_token(token: str) -> None:
     """Neither secret nor input reaches a message."""

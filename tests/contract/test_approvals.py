@@ -26,16 +26,6 @@ ROUNDS = 5
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def bot(clock: ManualClock) -> TradingBot:
-    return TradingBot(clock)
-
-
-@pytest.fixture
 async def desk(
     database_url: str, tmp_path: Path, bot: TradingBot, clock: ManualClock
 ) -> AsyncIterator[Desk]:

@@ -90,6 +90,15 @@ async def test_a_nonce_is_new_once(kv: KeyValue, key: str) -> None:
     assert not await kv.add_if_absent(key, ttl_s=60)
 
 
+async def test_a_spent_nonce_is_no_first_time(kv: KeyValue, key: str) -> None:
+    """Each engine tells whether it is the first, and since when it has forgotten nothing."""
+    now_s = int(Clock().now().timestamp())
+    first, second = await kv.spend(key, 60, now_s), await kv.spend(key, 60, now_s)
+    assert (first.first, second.first) == (True, False)
+    assert first.since == second.since <= now_s + 1
+    assert not await kv.add_if_absent(key, 60)
+
+
 async def test_a_nonce_can_come_again_after_its_time(kv: KeyValue, key: str) -> None:
     """A nonce is kept for its time and no longer."""
     assert await kv.add_if_absent(key, ttl_s=0.05)
@@ -209,7 +218,7 @@ BUCKETS = st.lists(
         st.sampled_from(["caller", "server", "order"]),
         st.integers(1, 100_000),
         st.integers(1, 50),
-        st.integers(1, 50),
+        st.integers(0, 50),
     ),
     min_size=1,
     max_size=3,
@@ -340,6 +349,39 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next_one(
             await kv.get(f"{key}:{19 - number}")
         assert await kv.get(f"{key}:{number}") == str(number).encode()
     await kv.close()
+
+
+async def test_a_script_that_the_server_has_forgotten_is_loaded_again(
+    redis_server: Server, key: str
+) -> None:
+    """NOSCRIPT, after a restart, a failover or SCRIPT FLUSH, is no trouble of a caller's."""
+    kv = open_kv(redis_server.url, Clock())
+    assert (await kv.take([Bucket(key, 1, 2)])).allowed
+    async with redis.asyncio.from_url(redis_server.url) as client:
+        await client.script_flush()
+    answers = [await kv.take([Bucket(key, 1, 2)]) for _ in range(2)]
+    assert [answer.allowed for answer in answers] == [True, False]
+    await kv.close()
+
+
+async def test_a_flushed_server_gives_a_burst_and_no_more(own_redis: Child, key: str) -> None:
+    """A store that has lost its counts begins anew: that is the most that a flush is worth."""
+    kv = open_kv(own_redis.url, Clock())
+    bucket = Bucket(key, 1, 3)
+    for _ in range(2):
+        assert [(await kv.take([bucket])).allowed for _ in range(4)] == [True] * 3 + [False]
+        async with redis.asyncio.from_url(own_redis.url) as client:
+            await client.flushall()
+    await kv.close()
+
+
+async def test_every_buckets_rest_is_told(kv: KeyValue, key: str) -> None:
+    """What is left of each, in their order, and when the next unit comes."""
+    mine, all_of_it = Bucket(f"{key}:a", 60, 2), Bucket(f"{key}:b", 60, 10, cost=3)
+    taken = await kv.take([mine, all_of_it])
+    assert (taken.left, taken.remaining) == ((1, 7), 1)
+    assert 0 < taken.next_in_s(0) <= 1
+    assert (await kv.take([Bucket(f"{key}:c", 60, 2, cost=0)])).next_in_s(0) == 0
 
 
 def test_a_url_that_is_not_redis_is_refused_without_repeating_it() -> None:

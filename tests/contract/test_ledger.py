@@ -39,12 +39,6 @@ ORIGIN = Origin("control", "test")
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    """Time stands still."""
-    return ManualClock()
-
-
-@pytest.fixture
 def ledger(store: Store, clock: ManualClock) -> Ledger:
     """A ledger on each engine in turn."""
     return Ledger(store, clock)
@@ -429,8 +423,9 @@ async def test_what_was_sent_within_a_day_is_told(ledger: Ledger, clock: ManualC
     await received(ledger, State.DENIED)
     rejected = await moved(ledger, sent, State.REJECTED)
     told = Sent(
-        State.REJECTED, rejected.pair, rejected.agent, rejected.fingerprint, START, Decimal(10)
-    )
+        State.REJECTED, rejected.pair, rejected.agent, rejected.subject, rejected.fingerprint,
+        START, Decimal(10),
+    )  # fmt: skip
     assert (await ledger.standing(order(), 0)).sent == (told,)
     assert (await ledger.standing(rejected, 0)).sent == ()  # its own is no other's
     assert (await ledger.standing(order(bot="another"), 0)).sent == ()

@@ -78,7 +78,7 @@ def test_every_denial_without_a_rule_is_told() -> None:
 
 def test_every_refusal_of_a_preview_is_told() -> None:
     """Before there is an order; the error's own code and those that it is raised with."""
-    source = (PACKAGE / "orders" / "seals.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "orders" / "sending" / "seals.py").read_text(encoding="utf-8")
     codes = set(re.findall(r'code="(\w+)"', source)) | {PreviewRefused.default_code}
     listed = {code for code in told("Refused before there is an order") if "preview" in code}
     assert listed == codes
@@ -120,7 +120,7 @@ def test_every_refusal_of_a_cancel_is_told() -> None:
     """docs/orders.md, in the section of cancel_order."""
     section = page("docs/orders.md").text.split("## Taking it back")[1].split("\n## ")[0]
     listed = {row[0].strip("`") for row in rows(section)[1:]}
-    source = (PACKAGE / "orders" / "cancellation.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "orders" / "settling" / "cancellation.py").read_text(encoding="utf-8")
     said = set(re.findall(r'"(\w+_\w+)"\)$|code="(\w+)"', source, re.MULTILINE))
     codes = {one or other for one, other in said} - {"cancel_asked"}
     assert {"trade_is_shared", "order_not_shown", "cancel_unanswered"} <= codes
@@ -131,7 +131,10 @@ def test_what_operators_are_refused_with_is_told() -> None:
     """`orders settle` and `orders reconcile` have codes that no agent meets."""
     source = "".join(
         (PACKAGE / "orders" / f"{name}.py").read_text(encoding="utf-8")
-        for name in ("settlement", "bot_books", "records", "approvals", "approval_records")
+        for name in (
+            "settling/settlement", "evidence/bot_books", "records",
+            "approvals/decisions", "approvals/verbs",
+        )
     )
     codes = set(re.findall(r'code="(\w+)"', source)) - {"order_unknown"}  # agents meet it too
     codes.add(NotPending.default_code)

@@ -26,7 +26,7 @@ def test_processes_that_count_alone_are_found(tmp_path: Path) -> None:
     """The proof can fail: without the shared store there is a quota for each process."""
     found = prove(tmp_path, CALLS // 2, shared=False)
     assert found.violations() != []
-    assert report(found) in {1, 3}
+    assert report(found) == 1
 
 
 def test_a_stretch_is_judged_to_the_call() -> None:

@@ -56,3 +56,16 @@ class ManualClock(Clock):
         while len(self._sleepers) < count:
             self._arrival = anyio.Event()
             await self._arrival.wait()
+
+
+class HastyClock(ManualClock):
+    """Virtual time for one sleeper: whoever sleeps wakes at once, that much later."""
+
+    def __init__(self, start: datetime = START) -> None:
+        super().__init__(start)
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.advance(seconds)
+        await anyio.lowlevel.checkpoint()

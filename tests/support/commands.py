@@ -18,8 +18,8 @@ import structlog
 from anyio.from_thread import start_blocking_portal
 from click.testing import CliRunner
 
-from mcp_gateway.cli.main import run
 from mcp_gateway.cli.control.verbs import control_verbs
+from mcp_gateway.cli.main import run
 from mcp_gateway.clock import Clock
 from mcp_gateway.settings import Settings
 from mcp_gateway.transports.http import Lifespan, bound, open_app, server_for

@@ -9,6 +9,7 @@ import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from mcp_gateway.access.tokens.revocations import Revocations
 from mcp_gateway.domain.principals import Credentials, Unsigned
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.settings import Settings
@@ -24,13 +25,16 @@ from tests.support.mcpserver import code_of as code_of_error
 LET_IN = "let in"
 # The code that a call with this token ends in, or LET_IN.
 Shows = Callable[[str], Awaitable[str]]
-Face = Callable[[Settings], AbstractAsyncContextManager[Shows]]
+Revoked = Revocations | None
+Face = Callable[..., AbstractAsyncContextManager[Shows]]  # settings, and what was revoked
 
 
 @asynccontextmanager
-async def _over_http(settings: Settings) -> AsyncIterator[Callable[[str], httpx2.AsyncClient]]:
+async def _over_http(
+    settings: Settings, revoked: Revoked
+) -> AsyncIterator[Callable[[str], httpx2.AsyncClient]]:
     """Open the whole HTTP face; the tokens' bytes go into the header as they are."""
-    gateway = cast("Gateway", ToldGateway(settings))
+    gateway = cast("Gateway", ToldGateway(settings, revoked))
     server = GatedServer(gateway)
     mcp = server.streamable_http_app(
         streamable_http_path=MCP.path, json_response=True, stateless_http=True
@@ -49,9 +53,11 @@ async def _over_http(settings: Settings) -> AsyncIterator[Callable[[str], httpx2
 
 
 @asynccontextmanager
-async def mcp_over_http(era: Era, settings: Settings) -> AsyncIterator[Shows]:
+async def mcp_over_http(
+    era: Era, settings: Settings, revoked: Revoked = None
+) -> AsyncIterator[Shows]:
     """Speak MCP over HTTP through the SDK's client, in one era."""
-    async with _over_http(settings) as client:
+    async with _over_http(settings, revoked) as client:
 
         async def shows(token: str) -> str:
             async with client(token) as http:
@@ -62,9 +68,9 @@ async def mcp_over_http(era: Era, settings: Settings) -> AsyncIterator[Shows]:
 
 
 @asynccontextmanager
-async def rest(settings: Settings) -> AsyncIterator[Shows]:
+async def rest(settings: Settings, revoked: Revoked = None) -> AsyncIterator[Shows]:
     """Call the predecessor's endpoints."""
-    async with _over_http(settings) as client:
+    async with _over_http(settings, revoked) as client:
 
         async def shows(token: str) -> str:
             async with client(token) as http:
@@ -79,9 +85,9 @@ async def rest(settings: Settings) -> AsyncIterator[Shows]:
 
 
 @asynccontextmanager
-async def stdio(era: Era, settings: Settings) -> AsyncIterator[Shows]:
+async def stdio(era: Era, settings: Settings, revoked: Revoked = None) -> AsyncIterator[Shows]:
     """Be the process whose MCP_GATEWAY_TOKEN this is; nothing but the pipe is left out."""
-    server = GatedServer(cast("Gateway", ToldGateway(settings)))
+    server = GatedServer(cast("Gateway", ToldGateway(settings, revoked)))
 
     async def shows(token: str) -> str:
         shown = Credentials("stdio", token, Unsigned("signature_missing"), "stdio")

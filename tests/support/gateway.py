@@ -18,6 +18,7 @@ import orjson
 
 from mcp_gateway.access.clients import Clients
 from mcp_gateway.access.gate import build_gate
+from mcp_gateway.access.tokens.revocations import Revocations
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.client.signing import GatewayAuth
@@ -187,11 +188,13 @@ class RecordingApp:
 class ToldGateway:
     """Has the attributes of a Gateway that the HTTP face uses."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, revocations: Revocations | None = None) -> None:
         self.settings = settings
         self.clock = ManualClock()
         self.trail = Trail()
-        self.gate = build_gate(settings, open_kv(None, self.clock), self.trail, self.clock)
+        self.revocations = Revocations() if revocations is None else revocations
+        kv = open_kv(None, self.clock)
+        self.gate = build_gate(settings, kv, self.trail, self.clock, self.revocations)
         self.market = ToldMarket()
         self.order_service = ToldOrders()
         self.told_health = Health("healthy", {"redis": "embedded", "freqtrade": "healthy"})

@@ -19,9 +19,10 @@ def judged(
     *,
     policy: Policy = BUILT_IN,
     agent: str = AGENT,
+    subject: str | None = None,
     now: datetime = START,
     grants: Grants = NO_GRANTS,
 ) -> Verdict:
     """Return what the judge says of an order."""
-    asked = Asked(wanted, agent, fingerprint(wanted, agent), policy, now, grants)
+    asked = Asked(wanted, agent, subject or agent, fingerprint(wanted, agent), policy, now, grants)
     return judge(asked, facts, standing)

@@ -203,7 +203,7 @@ def some_world(pick: Pick) -> World:
         taken=pick((None, Decimal(20), Decimal(80))),
         previewed=pick((None, Decimal(100), Decimal(104))),
         sent=tuple(
-            Sent(State.FILLED, PAIR, pick((AGENT, AGENT, "agent-b")), one,
+            Sent(State.FILLED, PAIR, *(pick((AGENT, AGENT, "agent-b")),) * 2, one,
                  START - timedelta(seconds=pick((1, 31, 61, 9000))), Decimal(100))
             for one in prints[: pick((0, 1, 2, 3))]
         ),

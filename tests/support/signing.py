@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from mcp_gateway.access.keyring import Key, Keyring
 from mcp_gateway.access.signatures import SignedRequest
@@ -45,9 +46,14 @@ def signed(
     components: Sequence[str] = COMPONENTS,
     label: str = "gw",
     without: tuple[str, ...] = (),
+    signer: Callable[[bytes], bytes] | None = None,
     **parameters: int | str,
 ) -> SignedRequest:
-    """Return a request with a genuine signature over ``components``, as varied."""
+    """Return a request with a genuine signature over ``components``, as varied.
+
+    Args:
+        signer: signs the base in the place of HMAC with ``key``.
+    """
     values = {
         "@method": method, "@authority": host, "@path": path, "@scheme": "http",
         "content-digest": content_digest(body) if digest is None else digest,
@@ -56,7 +62,9 @@ def signed(
     covered = _covered(components, told)
     lines = [f'"{name}": {values[name]}' for name in components]
     base = "\n".join([*lines, f'"@signature-params": {covered}'])
-    signature = base64.b64encode(hmac.digest(key.encode(), base.encode(), "sha256")).decode()
+    if signer is None:
+        signer = partial(hmac.digest, key.encode(), digest="sha256")
+    signature = base64.b64encode(signer(base.encode())).decode()
     headers = [
         (b"host", host.encode()),
         (b"content-type", b"application/json"),

@@ -134,4 +134,4 @@ def sent(
 ) -> Sent:  # fmt: skip
     """Return an entry that left at a moment; ``same`` as the one that is judged."""
     content = fingerprint(order(), agent) if same else "f"
-    return Sent(state, pair, agent, content, at, Decimal(quote))
+    return Sent(state, pair, agent, agent, content, at, Decimal(quote))

@@ -19,7 +19,6 @@ from mcp_gateway.errors import ConfigurationError, StoreUnavailable
 from mcp_gateway.telemetry import logs, metrics
 
 LOOK_EVERY_S: Final = 0.5  # a revoked key is refused within a second
-SOUGHT_EVERY_S: Final = 0.1  # a flood of unknown key ids costs ten looks a second
 _log = logs.get(__name__)
 
 
@@ -38,6 +37,7 @@ class KeyKeeper:
         self._clock = clock
         self._seen: file.Mark | None = None
         self._looked_at = clock.monotonic()
+        self._taken = 0
         self._looking = anyio.Lock()
 
     def load(self) -> None:
@@ -67,24 +67,28 @@ class KeyKeeper:
                 _log.exception("The keys file could not be looked at")
 
     async def seek(self) -> bool:
-        """Look at once, for a key that is not known; tell whether the file had news.
+        """Look at once, for a key that is not known; tell whether other keys are in force now.
 
-        Soon after another look it does nothing: strangers decide how often this is asked.
+        Callers decide how often this is asked: all who ask during one look share the next, and
+        a look at a file that has not changed costs no reading.
         """
-        if self._clock.monotonic() - self._looked_at < SOUGHT_EVERY_S:
-            return False
-        return await self.look()
-
-    async def look(self) -> bool:
-        """Read the file if it has changed since; tell whether other keys are in force now."""
+        before, asked_at = self._taken, self._clock.monotonic()
         async with self._looking:
-            self._looked_at = self._clock.monotonic()
-            mark = await anyio.to_thread.run_sync(file.mark, self.path)
-            if mark == self._seen:
-                return False
-            taken = await self._take(mark)
+            if self._looked_at <= asked_at:
+                await self._look()
+        return self._taken != before
+
+    async def look(self) -> None:
+        """Read the file if it has changed since."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
+        self._looked_at = self._clock.monotonic()
+        mark = await anyio.to_thread.run_sync(file.mark, self.path)
+        if mark != self._seen:
+            await self._take(mark)
             self._seen = mark
-            return taken
 
     async def ping(self) -> None:
         """Return if the file is as it should be.
@@ -95,7 +99,7 @@ class KeyKeeper:
         if self.faults:
             raise StoreUnavailable("The keys file has faults.", code="keys_faulty")
 
-    async def _take(self, mark: file.Mark | None) -> bool:
+    async def _take(self, mark: file.Mark | None) -> None:
         try:
             if mark is None:
                 raise ConfigurationError([f"MCP_GATEWAY_KEYS_FILE: {self.path}: is gone"])
@@ -103,10 +107,10 @@ class KeyKeeper:
             self.keyring.hold(keys.keys(), self._clock.now())
         except ConfigurationError as error:
             self._tell(tuple(error.faults))
-            return False
+            return
+        self._taken += 1
         self._tell(())
         _log.info("The signing keys were read anew", keys=len(keys.records))
-        return True
 
     def _tell(self, faults: tuple[str, ...]) -> None:
         metrics.keys_faulty.set(bool(faults))

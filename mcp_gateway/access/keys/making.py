@@ -3,7 +3,7 @@
 import re
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -22,6 +22,7 @@ from mcp_gateway.access.keys.records import KeyRecord, is_weak, public_text
 from mcp_gateway.errors import RequestInvalid
 
 SECRET_BYTES: Final = 32
+CLOCKS_APART: Final = timedelta(minutes=1)  # a key serves at once where a clock is behind ours, too
 ID_BYTES: Final = 5
 LONGEST_STEM: Final = 40
 _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -59,7 +60,7 @@ def make(
     record = KeyRecord(
         key_id=new_key_id(subject), issuer=issuer, subject=subject, algorithm=algorithm,
         secret=None if secret is None else SecretStr(secret), public_key=public,
-        created_at=at, not_before=at, not_after=not_after,
+        created_at=at, not_before=at - CLOCKS_APART, not_after=not_after,
     )  # fmt: skip
     return Made(record, handed_over)
 

@@ -68,9 +68,6 @@ class Revocations:
         self._settled = anyio.Event()
         self._changed = anyio.Event()
 
-    def __len__(self) -> int:
-        return len(self._tokens) + len(self._subjects)
-
     def is_revoked(
         self, issuer: str, subject: str, token_id: str | None, issued_at: datetime | None
     ) -> bool:

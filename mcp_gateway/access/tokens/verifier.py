@@ -60,7 +60,7 @@ class TokenVerifier:
         if len(self._issuers) < len(believed):
             raise ConfigurationError(["MCP_GATEWAY_ISSUERS_FILE: one issuer has one way"])
         self._clock = clock
-        self._revocations = revocations or Revocations()
+        self._revocations = Revocations() if revocations is None else revocations
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     def __repr__(self) -> str:

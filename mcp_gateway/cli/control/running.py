@@ -6,8 +6,8 @@ the gateway's own first answers.
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
+from mcp_gateway.domain.invalid import read
 from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.risk.inspection import shown
 
@@ -50,22 +50,26 @@ async def plan_flattening(
     gateway: "Gateway", args: Mapping[str, Any], operator: str
 ) -> dict[str, Any]:
     """Return what ``flatten`` would close now, under the ``confirmation`` that is given."""
-    flattening = await _flattening(gateway, args, operator)
+    flattening, _ = await _flattening(gateway, args, operator)
     plan = await flattening.plan()
     return plan.as_json() | {"confirmation": str(flattening.confirmation)}
 
 
 async def flatten(gateway: "Gateway", args: Mapping[str, Any], operator: str) -> dict[str, Any]:
     """Halt everything and close what this gateway opened, for a ``reason``."""
-    return await (await _flattening(gateway, args, operator)).run(str(args["reason"]))
+    flattening, reason = await _flattening(gateway, args, operator)
+    return await flattening.run(reason)
 
 
-async def _flattening(gateway: "Gateway", args: Mapping[str, Any], operator: str) -> "Flattening":
+async def _flattening(
+    gateway: "Gateway", args: Mapping[str, Any], operator: str
+) -> tuple["Flattening", str]:
     books = await gateway.books()
-    from mcp_gateway.orders.flatten import Flattening
+    from mcp_gateway.orders.flatten import Flattening, FlattenRequest
 
-    records = books.records
-    return Flattening(
+    asked, records = read(FlattenRequest, args), books.records
+    flattening = Flattening(
         books.orders, books.halts, records.ledger, records.bot, records.bot_name,
-        gateway.settings.mode, gateway.clock, UUID(args["confirmation"]), operator,
+        gateway.settings.mode, gateway.clock, asked.confirmation, operator,
     )  # fmt: skip
+    return flattening, asked.reason

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from mcp_gateway.clock import CLOCKS_APART
 from mcp_gateway.domain.answers import Answer, NotSent, Refused, Unanswered
 from mcp_gateway.domain.orders import HistoryEntry, OrderRecord, State, canonical
 from mcp_gateway.orders.book import answers, marks, protocol
@@ -140,7 +141,12 @@ def never_executed() -> Move:
 
 
 def is_over(record: OrderRecord, now: datetime) -> bool:
-    """Tell whether the time is over for which a person's word is waited for, or holds."""
+    """Tell whether the time is over for which a person's word is waited for, or holds.
+
+    Over too where the clock was set back since: nobody knows how much of it has passed.
+    """
     if record.state not in protocol.HELD:
         return False
+    if now < record.updated_at - CLOCKS_APART:
+        return True
     return record.expires_at is None or now >= record.expires_at

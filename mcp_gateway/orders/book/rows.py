@@ -58,8 +58,8 @@ HOLDINGS: Final = union(
 )
 # The entries of the last day, which the limits of a minute and of a day count.
 SENT_LATELY: Final = select(
-    orders.c.state, orders.c.pair, orders.c.agent, orders.c.fingerprint, orders.c.sent_at,
-    orders.c.reserved_quote,
+    orders.c.state, orders.c.pair, orders.c.agent, orders.c.subject, orders.c.fingerprint,
+    orders.c.sent_at, orders.c.reserved_quote,
 ).where(
     _OF_THE_BOT, _ENTRY, orders.c.sent_at >= bindparam("since"),
     orders.c.order_id != bindparam("order_id"),

@@ -14,11 +14,13 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.halts.file import HaltFile, Identity
+from mcp_gateway.orders.halts.freshness import Freshness
 from mcp_gateway.orders.halts.records import FILE, OPERATOR, SIGNAL, HaltRecord, NewHalt
 from mcp_gateway.risk.facts import Halt, Standing
 from mcp_gateway.telemetry import logs
 
 MOST_IN_FORCE: Final = 1000  # that people asked for
+MOST_OF_A_CALLER: Final = 100  # of agents and pairs, so that no token takes up all of those
 _log = logs.get(__name__)
 
 
@@ -34,6 +36,7 @@ class LocalHalts:
     def __init__(self, folder: Path | None = None, clock: Clock | None = None) -> None:
         self.file = HaltFile(folder)
         self._clock = clock or Clock()
+        self.freshness = Freshness(self._clock)
         self._unwritten: tuple[NewHalt, ...] = ()
         self._written: tuple[HaltRecord, ...] = ()
         self._file_seen_at: datetime | None = None
@@ -50,9 +53,9 @@ class LocalHalts:
             known.append(Halt("all", "", FILE, self._file_seen_at))
         return tuple(known)
 
-    def binding(self, agent: str, pair: str) -> Halt | None:
-        """Return a halt that stops this entry; None where it may go."""
-        return next((one for one in self.in_force() if one.binds(agent, pair)), None)
+    def binding(self, pair: str, *names: str) -> Halt | None:
+        """Return a halt that stops this entry; None where it may go; names as ``Halt.binds``."""
+        return next((one for one in self.in_force() if one.binds(pair, *names)), None)
 
     def with_own(self, standing: Standing) -> Standing:
         """Return what an entry is held against, these halts among it."""
@@ -67,6 +70,11 @@ class LocalHalts:
     def unwritten(self) -> tuple[NewHalt, ...]:
         """The halts that wait for the store."""
         return self._unwritten
+
+    @property
+    def written(self) -> tuple[HaltRecord, ...]:
+        """The halts that the store has, by its last word."""
+        return self._written
 
     def records(self) -> tuple[HaltRecord, ...]:
         """Return every halt that is known here, with what is known of it."""
@@ -103,22 +111,31 @@ class LocalHalts:
         others = [
             one for one in known if one.code == OPERATOR and (one.scope == "all") == is_global
         ]
-        if len(others) >= MOST_IN_FORCE and not any(_same(one, new) for one in others):
-            raise _crowd()
+        own = sum(one.by == new.by for one in others)
+        of_one = not is_global and new.who.principal is not None and own >= MOST_OF_A_CALLER
+        crowded = of_one or len(others) >= MOST_IN_FORCE
+        if crowded and not any(_same(one, new) for one in others):
+            raise _crowd(MOST_OF_A_CALLER if of_one else MOST_IN_FORCE)
 
     def waits(self, new: NewHalt) -> bool:
         """Tell whether a halt, or one that says the same, waits for the store."""
         return any(_same(one, new) for one in self._unwritten)
 
-    def written(self, new: NewHalt, record: HaltRecord | None) -> None:
+    def wrote(self, new: NewHalt, record: HaltRecord | None) -> None:
         """Take note that a halt is written down, as ``record``; None: it was none."""
         if record is not None:
-            others = tuple(one for one in self._written if one.id != record.id)
+            others = tuple(one for one in self._written if one.row != record.row)
             self._written = (*others, record)
         self._unwritten = tuple(one for one in self._unwritten if not _same(one, new))
 
-    def know(self, records: Iterable[HaltRecord]) -> None:
-        """Take the store's word for what is in force."""
+    def know(self, records: Iterable[HaltRecord], missing: Iterable[HaltRecord] = ()) -> None:
+        """Take the store's word for what is in force.
+
+        Args:
+            missing: what was in force and is gone without a release: it waits to be written anew.
+        """
+        lost = [NewHalt.anew(one) for one in missing]
+        self._unwritten = (*self._unwritten, *(one for one in lost if not self.waits(one)))
         self._written = tuple(records)
 
     def keep(self, new: NewHalt) -> HaltRecord:
@@ -149,9 +166,9 @@ class LocalHalts:
         self.keep_in_file(new)
 
 
-def _crowd() -> RequestInvalid:
+def _crowd(limit: int) -> RequestInvalid:
     return RequestInvalid(
-        f"{MOST_IN_FORCE} such halts are in force already; this one is not.",
+        f"{limit} such halts are in force already; this one is not.",
         code="too_many_halts",
         hint="Halt everything instead: leave out agent and pair. Or release some of them first.",
     )
@@ -159,6 +176,4 @@ def _crowd() -> RequestInvalid:
 
 def _same(one: HaltRecord | NewHalt, other: NewHalt) -> bool:
     """Tell whether two halts are one: scope, name, code and reason."""
-    return (one.scope, one.name, one.code, one.reason) == (
-        other.scope, other.name, other.code, other.reason,
-    )  # fmt: skip
+    return one.says == other.says

@@ -26,6 +26,7 @@ from mcp_gateway.risk.facts import Halt, HaltScope
 OPERATOR: Final = "operator"
 FILE: Final = "file"
 SIGNAL: Final = "signal"
+Says = tuple[HaltScope, str, str, str]  # scope, name, code and reason
 
 
 def harmless(text: str) -> str:
@@ -91,6 +92,7 @@ class NewHalt:
         code: ``operator``, ``file``, ``signal``, or the watch that found something.
         unless_since: it is the same episode, and no new halt, if one of the same scope, name,
             code and reason was put in force since then, released by now or not.
+        bot_paused: the bot was paused for it already.
     """
 
     scope: HaltScope
@@ -100,11 +102,34 @@ class NewHalt:
     who: Actor
     at: datetime
     unless_since: datetime | None = None
+    bot_paused: bool = False
+
+    @classmethod
+    def anew(cls, lost: "HaltRecord") -> "NewHalt":
+        """Return a halt in force whose row the store has lost, to be written down again.
+
+        It stays away where another gateway did that, and a person has released it since.
+        """
+        by = Actor(lost.by, Actor.watching("restored").origin)
+        return cls(
+            lost.scope, lost.name, lost.code, lost.reason, by, lost.at,
+            unless_since=lost.at, bot_paused=lost.bot_paused,
+        )  # fmt: skip
 
     @property
     def halt(self) -> Halt:
         """It as the rules see it."""
         return Halt(self.scope, self.name, self.code, self.at)
+
+    @property
+    def says(self) -> Says:
+        """What makes two halts one."""
+        return self.scope, self.name, self.code, self.reason
+
+    @property
+    def by(self) -> str:
+        """Who asked for it."""
+        return self.who.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +160,16 @@ class HaltRecord:
     def halt(self) -> Halt:
         """It as the rules see it."""
         return Halt(self.scope, self.name, self.code, self.at)
+
+    @property
+    def says(self) -> Says:
+        """What makes two halts one."""
+        return self.scope, self.name, self.code, self.reason
+
+    @property
+    def row(self) -> tuple[int | None, Says, datetime]:
+        """What tells its row from every other: a restored database gives ids a second time."""
+        return self.id, self.says, self.at
 
 
 Wanted = Callable[[HaltRecord], bool]

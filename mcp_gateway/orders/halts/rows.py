@@ -3,16 +3,18 @@
 A row is never deleted, only released; the audit row of either is written beside it.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, insert, select, update
 
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import insert_events
 from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.book.rows import IN_FORCE
-from mcp_gateway.orders.halts.records import HaltRecord, NewHalt
+from mcp_gateway.orders.halts.records import HaltRecord, NewHalt, Wanted
 from mcp_gateway.storage.schema import halts
 from mcp_gateway.storage.sql import take_turn
 
@@ -30,7 +32,57 @@ _SAME: Final = and_(
 )
 _ALL: Final = select(halts).where(IN_FORCE).order_by(halts.c.id)
 _KNOWN: Final = select(halts).where(_SAME, IN_FORCE)
-_EPISODE: Final = select(halts.c.id).where(_SAME, halts.c.at >= bindparam("since"))
+# What lies behind its own moment was written by a clock that was wrong: it is no episode.
+_EPISODE: Final = select(halts.c.id).where(
+    _SAME, halts.c.at >= bindparam("since"), halts.c.at <= bindparam("until")
+)
+# Changes with every halt that is set, released or marked: a look at many halts is one short row.
+_SIGN: Final = select(
+    func.count(), func.max(halts.c.id), func.sum(halts.c.id), func.max(halts.c.at),
+    func.sum(halts.c.bot_paused),
+).where(IN_FORCE)  # fmt: skip
+_MOST_IDS: Final = 1000  # in one statement
+Sign = tuple[Any, ...]
+
+
+class TooLate(Exception):
+    """Whoever asked for it has been told by now that it was not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What the store says of halts.
+
+    Args:
+        sign: of what is in force; while it is the same, nothing has changed.
+        in_force: oldest first.
+        released: those of the known ones that a person has released since.
+        missing: those of which there is no row, as in a database that was restored.
+    """
+
+    sign: Sign
+    in_force: tuple[HaltRecord, ...]
+    released: tuple[HaltRecord, ...] = ()
+    missing: tuple[HaltRecord, ...] = ()
+
+
+def word(connection: Connection, known: Sequence[HaltRecord], sign: Sign | None) -> Word | None:
+    """Return what is in force, and what has become of the halts that were known to be.
+
+    Args:
+        sign: of the last word; None is returned where it is the same still.
+    """
+    now = tuple(connection.execute(_SIGN).one())
+    if now == sign:
+        return None
+    held = in_force(connection)
+    there = {one.row for one in held}
+    gone = [one for one in known if one.row not in there]
+    rows = {one.row: one for one in _by_ids(connection, gone)}
+    released = tuple(one for one in gone if one.row in rows and rows[one.row].released_at)
+    still = tuple(one for one in gone if one.row in rows and not rows[one.row].released_at)
+    missing = tuple(one for one in gone if one.row not in rows)
+    return Word(now, (*held, *still), released, missing)
 
 
 def in_force(connection: Connection) -> tuple[HaltRecord, ...]:
@@ -53,10 +105,11 @@ def add(connection: Connection, new: NewHalt) -> tuple[HaltRecord | None, bool]:
     known = connection.execute(_KNOWN, same).first()
     if known is not None:
         return _record(known), False
-    episode = same | {"since": new.unless_since}
+    episode = same | {"since": new.unless_since, "until": new.at}
     if new.unless_since is not None and connection.execute(_EPISODE, episode).first() is not None:
         return None, False
-    values = same | {"at": new.at, "by": new.who.name}
+    paused = PAUSED if new.bot_paused else NOT_PAUSED
+    values = same | {"at": new.at, "by": new.who.name, "bot_paused": paused}
     row = connection.execute(insert(halts).values(values).returning(*halts.c)).one()
     record = _record(row)
     insert_events(connection, [_event("halt.set", record, new.who, new.at, new.reason)])
@@ -64,25 +117,36 @@ def add(connection: Connection, new: NewHalt) -> tuple[HaltRecord | None, bool]:
 
 
 def release(
-    connection: Connection, halt: HaltRecord, who: Actor, at: datetime, reason: str
-) -> HaltRecord | None:
-    """Release a halt; None where it is released already, or never was.
+    connection: Connection, wanted: Wanted, who: Actor, at: datetime, reason: str,
+    is_late: Callable[[], bool] = lambda: False,
+) -> tuple[HaltRecord, ...]:  # fmt: skip
+    """Release the halts in force that are wanted, all of them or none; return them.
 
-    That the bot was paused for it goes over to another halt of everything, where one is left.
+    That the bot was paused for them goes over to a halt of everything that is left.
+
+    Args:
+        is_late: is asked when nothing is left to be waited for.
+
+    Raises:
+        TooLate: nothing was released.
     """
     take_turn(connection, TURN)
+    held = in_force(connection)
+    let_go = [one for one in held if wanted(one)]
+    if is_late():
+        raise TooLate
     released = {"released_at": at, "released_by": who.name, "release_reason": reason}
-    changed = update(halts).where(halts.c.id == halt.id, IN_FORCE).values(released)
-    row = connection.execute(changed.returning(*halts.c)).first()
-    if row is None:
-        return None
-    left = next((one for one in in_force(connection) if one.scope == "all"), None)
-    if left is not None and row.bot_paused == PAUSED:
+    for ids in _parts(let_go):
+        connection.execute(update(halts).where(halts.c.id.in_(ids)).values(released))
+    left = next((one for one in held if one.scope == "all" and not wanted(one)), None)
+    if left is not None and (paused := [one for one in let_go if one.bot_paused]):
+        _mark(connection, [one.id for one in paused], STARTED)
         _mark(connection, [left.id], PAUSED)
-        _mark(connection, [halt.id], STARTED)
-    record = _record(row)
-    insert_events(connection, [_event("halt.released", record, who, at, reason)])
-    return record
+    records = _by_ids(connection, let_go)
+    if records:
+        events = [_event("halt.released", one, who, at, reason) for one in records]
+        insert_events(connection, events)
+    return records
 
 
 def note_pause(connection: Connection) -> bool:
@@ -111,6 +175,18 @@ def note_start(connection: Connection) -> None:
 def _mark(connection: Connection, ids: list[int | None], value: int) -> None:
     if ids:
         connection.execute(update(halts).where(halts.c.id.in_(ids)).values(bot_paused=value))
+
+
+def _parts(records: Sequence[HaltRecord]) -> Iterator[list[int | None]]:
+    for begin in range(0, len(records), _MOST_IDS):
+        yield [one.id for one in records[begin : begin + _MOST_IDS]]
+
+
+def _by_ids(connection: Connection, records: Sequence[HaltRecord]) -> tuple[HaltRecord, ...]:
+    found: list[HaltRecord] = []
+    for ids in _parts(records):
+        found += _read(connection, select(halts).where(halts.c.id.in_(ids)).order_by(halts.c.id))
+    return tuple(found)
 
 
 def _read(connection: Connection, query: Select[Any]) -> tuple[HaltRecord, ...]:

@@ -1,6 +1,7 @@
 """What the bot says just now, gathered for the checks of one order."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +10,7 @@ from typing import Final
 
 import anyio
 
-from mcp_gateway.clock import Clock
+from mcp_gateway.clock import CLOCKS_APART, Clock
 from mcp_gateway.domain.market import LONGEST_STEP_S, TIMEFRAMES, MarketRules
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.domain.positions import BotHealth, BotState, Mode, Trade
@@ -84,9 +85,10 @@ class FactFinder:
             with anyio.fail_after(self.deadline_s):
                 if asked.side == "buy":
                     return await self._for_entry(asked, policy)
-                return await self._for_exit(asked, policy)
+                facts = await self._for_exit(asked, policy)
         except TimeoutError:
             raise BotUnavailable("The bot is too slow.", code="bot_timeout") from None
+        return replace(facts, bot=await self._once_more(facts.bot))
 
     async def of_account(self, facts: Facts, agent: str, policy: Policy) -> Facts:
         """Add to what is known of the bot whose its open trades are, and what the day has brought.
@@ -173,6 +175,16 @@ class FactFinder:
             price = price or await self._last_price(asked.pair, facts.bot)
         return replace(facts, held=held, price=price)
 
+    async def _once_more(self, before: BotState) -> BotState:
+        """Return the bot's state by the last look before a sell is judged, or the first one's.
+
+        A bot that turned live meanwhile sells for real money. One that does not answer a
+        second time has answered once: it traps nobody.
+        """
+        with anyio.move_on_after(LONGEST_FOR_AN_ESTIMATE_S), suppress(BotError):
+            return await self.bot.bot_state()
+        return before
+
     async def _closable(
         self, asked: OrderRecord, trades: tuple[Trade, ...], closes: Closes
     ) -> Trade | None:
@@ -247,8 +259,10 @@ class FactFinder:
         if last is None:
             return None
         value, closed_at = last
-        age_s = max(0.0, (self.clock.now() - closed_at).total_seconds())
-        return Price(value, age_s, _step_s(state))
+        age = self.clock.now() - closed_at
+        if age < -CLOCKS_APART:  # by which clock? nobody knows how old it is
+            return None
+        return Price(value, max(0.0, age.total_seconds()), _step_s(state))
 
 
 def _step_s(state: BotState) -> int:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from mcp_gateway.clock import Clock, from_unix
+from mcp_gateway.clock import CLOCKS_APART, Clock, from_unix
 from mcp_gateway.domain.orders import OrderRecord, canonical
 from mcp_gateway.errors import PreviewRefused
 from mcp_gateway.risk.facts import Previewed
@@ -82,7 +82,9 @@ class Seals:
                 "The preview_id belongs to another order, or to another caller.",
                 code="preview_mismatch",
             )
-        if self._clock.now() >= from_unix(ends):
+        now, made = self._clock.now(), from_unix(ends - LASTS_S)
+        # One that was made later than now: the clock was set back, and it would last too long.
+        if now >= from_unix(ends) or now < made - CLOCKS_APART:
             raise PreviewRefused("The preview_id has expired.", code="preview_expired")
         price = Decimal(body[_FORM.size :].decode("ascii"))
         return Opened(name.hex(), Previewed(price, policy.hex()))

@@ -126,7 +126,7 @@ class Submission:
     def asked(self, record: OrderRecord, order: OrderRequest, grants: Grants) -> Asked:
         """Return an order as its judge wants it: at this moment, by the policy in force."""
         policy, now = self.policies.current, self.clock.now()
-        return Asked(order, record.agent, record.fingerprint, policy, now, grants)
+        return Asked(order, record.agent, record.subject, record.fingerprint, policy, now, grants)
 
     async def deny(
         self, record: OrderRecord, origin: Origin, code: str, *, cause: str | None = None
@@ -176,9 +176,11 @@ class Submission:
             raise AssertionError("an entry was sent without its quote")
         entry = Entry(record.pair, record.quote_sent, record.order_type, record.price, record.tag)
 
-        def halted() -> str | None:  # since `sent` was committed, too
-            bound = self.halts.binding(record.agent, record.pair)
-            return None if bound is None else "trading_halted"
+        async def halted() -> str | None:  # since `sent` was committed, too
+            await self.halts.freshness.renewed()
+            if self.halts.binding(record.pair, record.agent, record.subject) is not None:
+                return "trading_halted"
+            return "too_late" if self.halts.freshness.is_stale else None
 
         async def ask() -> Heard:
             if self._is_too_late(record, latest):

@@ -9,12 +9,17 @@ from mcp_gateway.risk.policy import allows_pair
 
 def not_halted(case: Case) -> Finding:
     asked = case.asked
-    bound = [halt for halt in case.standing.halts if halt.binds(asked.agent, case.order.pair)]
+    names = asked.agent, asked.subject
+    bound = [halt for halt in case.standing.halts if halt.binds(case.order.pair, *names)]
     return Finding(not bound, value=None if not bound else f"{bound[0].scope} ({bound[0].code})")
 
 
 def enabled(case: Case) -> Finding:
-    return Finding(case.limits.enabled, value=case.asked.agent)
+    asked = case.asked
+    stopped = [
+        name for name in (asked.agent, asked.subject) if not asked.policy.limits(name).enabled
+    ]
+    return Finding(not stopped, value=stopped[0] if stopped else asked.agent)
 
 
 def pair_allowed(case: Case) -> Finding:

@@ -51,7 +51,19 @@ def not_again(case: Case) -> Finding | None:
 
 
 def repeats(case: Case) -> Finding | None:
-    since = case.asked.now - timedelta(seconds=case.limits.repeat_window_s)
-    agent, pair = case.asked.agent, case.order.pair
-    again = [one for one in case.standing.sent_since(since, agent=agent) if one.pair == pair]
-    return counted(case.limits.repeats, len(again) + case.counts)
+    """Count the entries of the agent, and those of the caller, whoever they were for."""
+    asked = case.asked
+    found = [_repeats(case, name) for name in dict.fromkeys((asked.agent, asked.subject))]
+    told = [one for one in found if one is not None]
+    return next((one for one in told if not one.passed), next(iter(told), None))
+
+
+def _repeats(case: Case, name: str) -> Finding | None:
+    limits = case.asked.policy.limits(name)
+    since = case.asked.now - timedelta(seconds=limits.repeat_window_s)
+    again = [
+        one
+        for one in case.standing.sent_since(since)
+        if one.pair == case.order.pair and name in {one.agent, one.subject}
+    ]
+    return counted(limits.repeats, len(again) + case.counts)

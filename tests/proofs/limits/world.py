@@ -14,6 +14,7 @@ from mcp_gateway.domain.answers import Accepted, Answer, Unanswered
 from mcp_gateway.domain.market import base_and_quote
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest
 from mcp_gateway.domain.positions import Mode
+from mcp_gateway.freqtrade.connections import Unless
 from mcp_gateway.freqtrade.orders import Entry
 from mcp_gateway.orders.book.rows import Superseded
 from mcp_gateway.orders.book.steps import audit_event
@@ -74,9 +75,7 @@ class WatchedBot(SimulatedBot):
         known = {ghost.pair for ghost in self.ghosts if ghost.at_s <= self.started}
         return frozenset(base_and_quote(pair)[0] for pair in known - held)
 
-    async def enter(
-        self, entry: Entry, *, unless: Callable[[], str | None] | None = None
-    ) -> Answer:
+    async def enter(self, entry: Entry, *, unless: Unless | None = None) -> Answer:
         task = self._scheduler.now_running
         if task is not None and task.order_id is not None:
             self.came(task.order_id)

@@ -10,6 +10,7 @@ from mcp_gateway.domain.answers import Accepted, Answer, NotSent, Refused, Unans
 from mcp_gateway.domain.orders import Side
 from mcp_gateway.domain.positions import BotHealth, Trade, TradeOrder
 from mcp_gateway.errors import BotUnavailable
+from mcp_gateway.freqtrade.connections import Unless
 from mcp_gateway.freqtrade.orders import EXIT_TAG, Entry, Exit
 from tests.proofs.simulation.engine import Scheduler, VirtualClock, pause, step
 from tests.proofs.simulation.tape import Tape
@@ -123,10 +124,8 @@ class SimulatedBot:
         await self._read()
         return self.trades.get(trade_id)
 
-    async def enter(
-        self, entry: Entry, *, unless: Callable[[], str | None] | None = None
-    ) -> Answer:
-        if unless is not None and (code := unless()) is not None:
+    async def enter(self, entry: Entry, *, unless: Unless | None = None) -> Answer:
+        if unless is not None and (code := await unless()) is not None:
             return NotSent(code)
         task = self._scheduler.now_running
         order_id = None if task is None else task.order_id

@@ -161,7 +161,7 @@ class SimulatedLedger:
             )
         ]
         lately = [
-            Sent(o.state, o.pair, o.agent, o.fingerprint, o.sent_at, o.reserved_quote)
+            Sent(o.state, o.pair, o.agent, o.subject, o.fingerprint, o.sent_at, o.reserved_quote)
             for o in self._others(record)
             if o.side == "buy" and o.sent_at and o.sent_at >= self._clock.now() - LONGEST_WINDOW
         ]

@@ -12,6 +12,7 @@ from mcp_gateway.clock import Clock
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.risk.document import load_policy
 from tests.support.commands import BOT_PASSWORD, bot_served, command, trading_bot
+from tests.support.issuers import ed25519, issuers_file, written
 from tests.support.policy import POLICY_FILE
 from tests.support.servers import Server
 from tests.support.tradingbot import TradingBot
@@ -271,3 +272,35 @@ def test_a_futures_bots_markets_are_not_looked_at(
     bot.spot = False
     del well["MCP_GATEWAY_POLICY"]
     only(findings(tmp_path, well)[1], "freqtrade", "warning")
+
+
+def test_an_issuer_that_does_not_tell_its_keys_is_named(
+    tmp_path: Path, well: dict[str, str], closed_port: int
+) -> None:
+    """Its agents would all be refused; another issuer's keys are there, and that is said too."""
+    url = f"http://127.0.0.1:{closed_port}/jwks.json"
+    written(tmp_path, "desk.pem", ed25519().pem)
+    path = issuers_file(
+        tmp_path,
+        desk={"issuer": "https://desk.example", "algorithm": "EdDSA", "key_file": "desk.pem"},
+        floor={"issuer": "https://floor.example", "algorithm": "ES256", "jwks_url": url},
+    )
+    code, found = findings(tmp_path, well | {"MCP_GATEWAY_ISSUERS_FILE": str(path)})
+    assert code == 1
+    told = only(found, "issuers", "fault")
+    assert told["message"].startswith("floor: no connection")
+    assert [one["message"] for one in found if one["part"] == "issuers"] == [
+        "desk: 1 key(s) of https://desk.example", told["message"]
+    ]  # fmt: skip
+
+
+def test_a_faulty_issuers_file_is_told_as_configuration(
+    tmp_path: Path, well: dict[str, str]
+) -> None:
+    """By issuer and field, with exit code 2, before anything else is looked at."""
+    path = issuers_file(tmp_path, desk={"issuer": "https://desk.example", "algorithm": "HS256"})
+    code, found = findings(tmp_path, well | {"MCP_GATEWAY_ISSUERS_FILE": str(path)})
+    assert code == 2
+    assert "MCP_GATEWAY_ISSUERS_FILE: issuers.desk: algorithm: one of EdDSA ES256 RS256" in [
+        one["message"] for one in found
+    ]

@@ -188,11 +188,12 @@ def test_lists_can_be_narrowed_to_a_subject(folder: Path) -> None:
         ("new", "--subject", "a", "--public-key", "/nowhere"),
         ("new", "--subject", "a", "--issuer", ""), ("new", "--subject", "a", "--valid-for", "7"),
         ("new", "--subject", "a", "--valid-for", "-1d"), ("new", "--subject", "a", "--valid-for", "9999d"),
+        ("new", "--subject", "a", "--valid-for", "0"),
         ("rotate", "k", "--overlap", "week"), ("rotate",), ("revoke", "k"),
         ("revoke", "k", "--reason", " "), ("revoke", "k", "--reason", "a\nb"),
         ("revoke", "k", "--reason", "x" * 201),
     ],
-    ids=range(16),
+    ids=range(17),
 )  # fmt: skip
 def test_misuse_is_told_and_changes_nothing(folder: Path, words: tuple[str, ...]) -> None:
     """Exit code 2, a sentence, and no file."""

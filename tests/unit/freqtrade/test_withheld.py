@@ -1,5 +1,6 @@
 """The last look before the first byte of an order, and the bot's own switch."""
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import anyio
@@ -24,6 +25,15 @@ def client_of(url: str) -> FreqtradeClient:
     )
 
 
+def saying(code: str | None) -> Callable[[], Awaitable[str | None]]:
+    """Return a last look that says this."""
+
+    async def said() -> str | None:
+        return code
+
+    return said
+
+
 async def answer_a_yes(connection: Connection) -> None:
     """Answer as the bot answers a switch."""
     await connection.answer(b'{"status":"as you say"}')
@@ -33,7 +43,7 @@ async def test_an_order_is_kept_back_while_it_connects() -> None:
     """Connecting takes time: what says no by then keeps every byte back."""
     asked: list[str | None] = []
 
-    def unless() -> str | None:
+    async def unless() -> str | None:
         asked.append(None if not asked else "trading_halted")
         return asked[-1]
 
@@ -48,7 +58,7 @@ async def test_an_order_is_kept_back_while_it_connects() -> None:
 async def test_an_order_that_is_not_wanted_any_more_does_not_even_connect() -> None:
     """Nobody is asked."""
     async with rogue(answer_a_yes) as bot, client_of(bot.url) as freqtrade:
-        assert await freqtrade.enter(ENTRY, unless=lambda: "no") == NotSent("no")
+        assert await freqtrade.enter(ENTRY, unless=saying("no")) == NotSent("no")
         assert bot.connections == 0
 
 
@@ -56,7 +66,7 @@ async def test_an_order_that_nothing_speaks_against_is_sent_once() -> None:
     """The look changes nothing else; and the next order has a connection of its own."""
     async with rogue(answer_a_yes) as bot, client_of(bot.url) as freqtrade:
         for _ in range(2):
-            told = await freqtrade.enter(ENTRY, unless=lambda: None)
+            told = await freqtrade.enter(ENTRY, unless=saying(None))
             assert isinstance(told, Unanswered)
         assert (bot.paths, bot.connections) == (["forceenter", "forceenter"], 2)
 

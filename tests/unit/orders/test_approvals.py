@@ -1,6 +1,5 @@
 """An order above the line waits for a person: asked once, answered once, checked again."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +20,7 @@ from mcp_gateway.orders.book.protocol import HELD
 from mcp_gateway.orders.book.question import Question
 from mcp_gateway.orders.evidence.comparison import compare
 from mcp_gateway.orders.sending.submission import APPROVAL_WAIT
+from mcp_gateway.risk.policy import Policy
 from tests.support.asking import (
     CONSOLE,
     LINE,
@@ -47,9 +47,9 @@ GRACE_S = NOT_OURS_YET.total_seconds()
 
 
 @pytest.fixture
-async def desk(tmp_path: Path, bot: TradingBot, clock: ManualClock) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path, bot, clock, policy=asking()) as opened:
-        yield opened
+def rules() -> Policy:
+    """Every order of a hundred needs a person."""
+    return asking()
 
 
 async def state(desk: Desk, wanted: OrderRequest) -> tuple[State, str | None]:

@@ -1,9 +1,8 @@
 """Taking back what still rests: once, only what is ours, and answered from what is seen."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,7 +12,7 @@ from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.errors import GatewayError, NotFound
 from mcp_gateway.orders.settling.follow import INTERVAL_S
 from tests.support.clock import ManualClock
-from tests.support.desk import Desk, admission, open_desk, order, refused, rested, stored
+from tests.support.desk import Desk, admission, order, refused, rested, stored
 from tests.support.tradingbot import TradingBot
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -40,12 +39,6 @@ class RestlessBot(TradingBot):
 @pytest.fixture
 def bot(clock: ManualClock) -> RestlessBot:
     return RestlessBot(clock)
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, bot: RestlessBot, clock: ManualClock) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path, bot, clock) as opened:
-        yield opened
 
 
 async def cancelled(desk: Desk, wanted: OrderRequest) -> dict[str, Any]:

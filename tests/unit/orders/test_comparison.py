@@ -1,6 +1,5 @@
 """Ledger and bot, compared: silent after an ordinary day, and exact about everything else."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -19,13 +18,6 @@ from tests.support.tradingbot import PRICE, TradingBot
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 OTHER = "ETH/USDT"
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    clock = ManualClock()
-    async with open_desk(tmp_path, TradingBot(clock), clock) as opened:
-        yield opened
 
 
 async def compared(desk: Desk) -> Comparison:

@@ -78,7 +78,8 @@ async def test_the_pairs_are_kept_two_seconds_and_closed_trades_a_minute(desk: D
 
 async def test_an_exit_needs_neither_money_nor_pairs(desk: Desk) -> None:
     """Exits are never trapped by an answer that they do not need (orders)."""
-    assert await questions(desk, SELL) == [*COMMON, *CANDLES]
+    # The state once more, for the mode is what a sell must not be wrong about.
+    assert await questions(desk, SELL) == [*COMMON, *CANDLES, "show_config"]
     desk.bot.enter("BTC/USDT", "gw:a")
     assert await questions(desk, SELL) == FRESH
 

@@ -238,7 +238,7 @@ async def test_with_the_store_down_a_halt_is_kept_in_memory_and_file(desk: Desk)
     await desk.store.close()
     record = await halted(desk)
     assert record.id is None
-    assert desk.halts.local.binding("agent-a", "BTC/USDT") is not None
+    assert desk.halts.local.binding("BTC/USDT", "agent-a") is not None
     assert "alice: the agent buys tops" in desk.halts.local.file.reason()
     assert [one.id for one in await desk.halts.in_force()] == [None]
     await desk.store.open()
@@ -269,7 +269,7 @@ async def test_nothing_is_released_while_the_store_is_down(desk: Desk) -> None:
     with pytest.raises(GatewayError) as told:
         await resumed(desk)
     assert told.value.code == "database_unavailable"
-    assert desk.halts.local.binding("agent-a", "BTC/USDT") is not None
+    assert desk.halts.local.binding("BTC/USDT", "agent-a") is not None
     await desk.store.open()
 
 
@@ -332,7 +332,7 @@ async def test_whatever_lies_there_halts(place: HaltFile, kind: str) -> None:
         path.symlink_to(path if kind == "loop" else "nowhere")
     assert place.seen() is not None
     assert place.reason() in {UNREADABLE, UNTOLD}
-    assert LocalHalts(path.parent, Clock()).binding("a", "BTC/USDT") is not None
+    assert LocalHalts(path.parent, Clock()).binding("BTC/USDT", "a") is not None
 
 
 async def test_a_place_that_can_not_be_looked_at_halts(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_equal_halts_wait_for_the_store_as_one(clock: ManualClock, tmp_path: Pat
         local.add(new_halt(agent="agent-a"))
     local.add(new_halt(agent="agent-b"))
     assert [one.name for one in local.unwritten] == ["agent-a", "agent-b"]
-    local.written(new_halt(agent="agent-a"), None)
+    local.wrote(new_halt(agent="agent-a"), None)
     assert [one.name for one in local.unwritten] == ["agent-b"]
 
 

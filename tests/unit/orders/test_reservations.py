@@ -1,9 +1,7 @@
 """Money and slots are set aside before an order leaves, and given back when it came to nothing."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,7 +12,7 @@ from mcp_gateway.errors import GatewayError
 from mcp_gateway.orders.sending.submission import Submission
 from mcp_gateway.orders.service import OrderService
 from tests.support.clock import ManualClock
-from tests.support.desk import BOT, PATIENCE, Desk, admission, open_desk, order, refused, stored
+from tests.support.desk import BOT, PATIENCE, Desk, admission, order, refused, stored
 from tests.support.tradebook import PRICE
 from tests.support.tradingbot import TradingBot
 
@@ -42,12 +40,6 @@ class SpendingBot(TradingBot):
 @pytest.fixture
 def bot(clock: ManualClock) -> SpendingBot:
     return SpendingBot(clock)
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, bot: SpendingBot, clock: ManualClock) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path, bot, clock) as opened:
-        yield opened
 
 
 async def at_once(*calls: tuple[Desk, str, OrderRequest]) -> list[str]:

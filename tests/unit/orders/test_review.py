@@ -1,8 +1,5 @@
 """Orders that wait for a person, from the first doubt to the decision: what is held, and whose."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from mcp_gateway.audit.log import AuditLog
@@ -12,22 +9,13 @@ from mcp_gateway.orders.book import answers, contradiction
 from mcp_gateway.orders.records import Records, settle_order
 from mcp_gateway.orders.settling import reconcile
 from mcp_gateway.telemetry import metrics
-from tests.support.clock import ManualClock
-from tests.support.desk import BOT, PAIR, Desk, admission, open_desk, order, refused
+from tests.support.desk import BOT, PAIR, Desk, admission, order, refused
 from tests.support.heard import heard
 from tests.support.review import executed_late, given_up, sold_and_forgotten
-from tests.support.tradingbot import TradingBot
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 DECISION = {"finding": "not-placed", "reason": "nothing at the exchange"}
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    clock = ManualClock()
-    async with open_desk(tmp_path, TradingBot(clock), clock) as opened:
-        yield opened
 
 
 async def bought(desk: Desk, agent: str, pair: str = PAIR) -> str:

@@ -1,8 +1,5 @@
 """Looking for an order at the bot: all of its books before an absence counts, and only ours."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from mcp_gateway.domain.orders import OrderRecord, OrderRequest, State
@@ -16,7 +13,6 @@ from tests.support.desk import (
     Desk,
     admission,
     lost,
-    open_desk,
     order,
     stored,
 )
@@ -27,12 +23,6 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 @pytest.fixture
 def bot(clock: ManualClock) -> BusyBot:
     return BusyBot(clock)
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, bot: BusyBot, clock: ManualClock) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path, bot, clock) as opened:
-        yield opened
 
 
 async def sought(desk: Desk, wanted: OrderRequest) -> tuple[Search, OrderRecord, Noted]:

@@ -1,8 +1,6 @@
 """An operator decides what nobody else can find out: once, with a reason, in the records."""
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,21 +10,13 @@ from pydantic import ValidationError
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import BotUnavailable, GatewayError, RequestInvalid
 from mcp_gateway.orders.settling.settlement import Decision, settle
-from tests.support.clock import ManualClock
-from tests.support.desk import BOT, Desk, admission, open_desk, order
+from tests.support.desk import BOT, Desk, admission, order
 from tests.support.review import executed_late, sold_and_forgotten
-from tests.support.tradingbot import PRICE, TradingBot
+from tests.support.tradingbot import PRICE
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 REASON = "order 4711 at the exchange"
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    clock = ManualClock()
-    async with open_desk(tmp_path, TradingBot(clock), clock) as opened:
-        yield opened
 
 
 def decision(finding: str, **changes: Any) -> Decision:

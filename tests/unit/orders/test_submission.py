@@ -1,8 +1,7 @@
 """A refusal of what was done a moment ago, and an answer that describes another's trade."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,7 +14,6 @@ from tests.support.desk import (
     Desk,
     admission,
     claim_for_another,
-    open_desk,
     order,
     refused,
     stored,
@@ -55,12 +53,6 @@ class RepeatedBot(TradingBot):
 @pytest.fixture
 def bot(clock: ManualClock) -> RepeatedBot:
     return RepeatedBot(clock)
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, bot: RepeatedBot, clock: ManualClock) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path, bot, clock) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("second", ["", SLOTS], ids=["already_open", "no_free_slot"])

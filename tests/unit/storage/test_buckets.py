@@ -48,10 +48,65 @@ def test_waiting_as_told_is_always_enough(gaps: list[int], burst: int) -> None:
 
 
 def test_a_clock_that_was_set_back_locks_nobody_out() -> None:
-    """An arrival in the far future is no debt: a full burst is the most anybody waits for."""
+    """An arrival in the far future is no debt: whoever waits as told passes, an hour or not."""
     bucket = Bucket("caller", 60, 2)
-    taken, _ = decide([bucket], {"caller": 10**12}, 0)
+    arrivals = {"caller": 3_600_000_000}
+    taken, kept = decide([bucket], arrivals, 0)
     assert (taken.allowed, taken.retry_after_s) == (False, 1.0)
+    arrivals |= kept
+    assert decide([bucket], arrivals, 1_000_000)[0].allowed
+
+
+@given(gaps=CALLS, back=st.integers(1, 10**12))
+def test_a_clock_that_was_set_back_gives_no_more_than_a_burst_away(
+    gaps: list[int], back: int
+) -> None:
+    """Behind the step the rate holds from what was left before it: nothing is given anew."""
+    bucket = Bucket("caller", 60, 3)
+    arrivals: dict[str, int] = {}
+    now, allowed = 10**13, 0
+    for gap in gaps:
+        arrivals |= decide([bucket], arrivals, now + gap)[1]
+        now += gap
+    left = decide([Bucket("caller", 60, 3, cost=0)], arrivals, now)[0].remaining
+    now -= back
+    stepped_at = now
+    for gap in gaps:
+        now += gap
+        taken, kept = decide([bucket], arrivals, now)
+        arrivals |= kept
+        allowed += taken.allowed
+    assert allowed <= left + 1 + (now - stepped_at) / 1_000_000
+
+
+@given(
+    spent=st.lists(st.tuples(st.integers(0, 90_000_000), st.integers(0, 4)), max_size=20),
+    per_minute=st.integers(1, 5_000),
+)
+def test_what_is_left_and_when_there_is_more_are_told_truly(
+    spent: list[tuple[int, int]], per_minute: int
+) -> None:
+    """So many pass and not one more; a microsecond before the time told, nothing has changed."""
+    arrivals: dict[str, int] = {}
+    now = 0
+    for gap, cost in spent:
+        now += gap
+        arrivals |= decide([Bucket("caller", per_minute, 4, cost)], arrivals, now)[1]
+
+    def left(at: int) -> int:
+        return decide([Bucket("caller", per_minute, 4, 0)], arrivals, at)[0].remaining
+
+    look, _ = decide([Bucket("caller", per_minute, 4, 0)], arrivals, now)
+    most = decide([Bucket("caller", per_minute, 4, max(look.remaining, 0))], arrivals, now)
+    assert most[0].allowed
+    if look.remaining < 4:
+        over = decide([Bucket("caller", per_minute, 4, look.remaining + 1)], arrivals, now)
+        assert not over[0].allowed
+        due = round(look.next_in_s(0) * 1e6)
+        assert left(now + due) == look.remaining + 1
+        assert left(now + due - 1) == look.remaining
+    else:
+        assert look.next_in_s(0) < per_minute  # a full bucket is full, or within its last unit
 
 
 def test_a_rate_that_does_not_divide_a_minute_is_rounded_to_the_strict_side() -> None:

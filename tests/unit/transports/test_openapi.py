@@ -93,8 +93,8 @@ def test_each_guarded_route_names_one_operation_of_the_table(face: Face) -> None
     operations = [route.operation for route in face.routes if route.operation]
     assert sorted(operations) == [
         "approve_order", "cancel_order", "create_order", "decline_order", "dry_run_order",
-        "get_candles", "get_open_positions", "get_order", "halt", "list_approvals", "list_halts",
-        "release_halt",
+        "get_account", "get_candles", "get_open_positions", "get_order", "halt", "list_approvals",
+        "list_halts", "release_halt",
     ]  # fmt: skip
 
 
