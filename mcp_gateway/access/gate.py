@@ -4,13 +4,13 @@ Every face (MCP over stdio and HTTP, REST) asks here, so none can be more genero
 another. The door knows bytes and no operation; the gate knows the operation and no bytes.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mcp_gateway.access.callers import Callers, callers_from, is_own_process
 from mcp_gateway.access.keyring import Keyring
 from mcp_gateway.access.keys.keeper import KeyKeeper
 from mcp_gateway.access.limiter import Limiter
 from mcp_gateway.access.proof import Proof
-from mcp_gateway.access.tokens.claims import LOCAL, acceptable_subject
 from mcp_gateway.access.tokens.revocations import Revocations
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.trail import Trail
@@ -25,9 +25,7 @@ from mcp_gateway.domain.principals import (
 )
 from mcp_gateway.domain.quotas import Meter, Reserve
 from mcp_gateway.errors import (
-    ConfigurationError,
     GatewayError,
-    NotAuthenticated,
     NotPermitted,
     QuotaExceeded,
 )
@@ -35,10 +33,6 @@ from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import Bucket, KeyValue
 from mcp_gateway.storage.memory import MemoryKeyValue
 from mcp_gateway.telemetry import logs, metrics
-
-if TYPE_CHECKING:
-    from mcp_gateway.access.tokens.issuing import TokenIssuer
-    from mcp_gateway.access.tokens.verifier import TokenVerifier
 
 # Refusals of one caller that become audit rows in a minute.
 NOTED_PER_MINUTE: Final = 60
@@ -50,11 +44,8 @@ class Gate:
     """Decides who may do what, how often, and signed how.
 
     Args:
-        verifier: reads tokens; None where the process takes none.
-        issuing: makes tokens of the one box; None where there is no JWT_SECRET.
+        callers: tells who is calling.
         keys: keeps the keys that sign as their file says.
-        local: the caller of stdio without a token, whose keys the process holds anyway.
-        local_token: MCP_GATEWAY_TOKEN, checked again on every call of stdio.
         audit_reads: whether admitted reads are noted too.
         mode: of the bot, as the operator declares it.
     """
@@ -62,10 +53,7 @@ class Gate:
     def __init__(
         self,
         *,
-        verifier: "TokenVerifier | None",
-        issuing: "TokenIssuer | None",
-        local: Principal | None,
-        local_token: str | None,
+        callers: Callers,
         limiter: Limiter,
         proof: Proof,
         keys: KeyKeeper,
@@ -74,12 +62,11 @@ class Gate:
         audit_reads: bool,
         mode: Mode = "dry-run",
     ) -> None:
-        self.verifier: Final = verifier
-        self.issuing: Final = issuing
+        self.verifier: Final = callers.verifier
+        self.issuing: Final = callers.issuing
         self.keyring: Final = keys.keyring
         self.keys: Final = keys
-        self._local = local
-        self._local_token = local_token
+        self._callers = callers
         self._limiter = limiter
         self._proof = proof
         self._trail = trail
@@ -91,28 +78,15 @@ class Gate:
     @property
     def issuers(self) -> tuple[str, ...]:
         """The ``iss`` of everybody but the gateway itself whose tokens are believed."""
-        return tuple(each.issuer for each in self.verifier.others) if self.verifier else ()
+        return self._callers.issuers
 
     async def authenticate(self, credentials: Credentials) -> Principal:
-        """Return who is calling; a key that is not known yet is looked for once.
-
-        Raises:
-            NotAuthenticated: token_missing, token_invalid or token_expired.
-            IssuerUnavailable: the key is unknown and its issuer can't be asked.
-        """
-        token = self._token(credentials)
-        if token is not None and self.verifier is not None:
-            return await self.verifier.authenticate(token)
-        return self.recognise(credentials)
+        """Return who is calling; raises NotAuthenticated and IssuerUnavailable."""
+        return await self._callers.authenticate(credentials)
 
     def recognise(self, credentials: Credentials) -> Principal:
         """Return who is calling, by what is known already; raises NotAuthenticated."""
-        token = self._token(credentials)
-        if token is not None and self.verifier is not None:
-            return self.verifier.verify(token)
-        if token is None and self._local is not None and _is_own_process(credentials):
-            return self._local
-        raise NotAuthenticated("No token was sent that this server could check.")
+        return self._callers.recognise(credentials)
 
     async def admit(self, credentials: Credentials, operation: Operation) -> Admission:
         """Let one call pass, or say why not; a refused call is noted, counted and logged.
@@ -181,11 +155,6 @@ class Gate:
             return operation.live_scope
         return None
 
-    def _token(self, credentials: Credentials) -> str | None:
-        if credentials.channel == "stdio" and credentials.token is None:
-            return self._local_token
-        return credentials.token
-
     async def _check(
         self, principal: Principal, credentials: Credentials, operation: Operation
     ) -> str | None:
@@ -193,7 +162,7 @@ class Gate:
         # so a stolen token alone cannot use up an agent's orders.
         if (wanted := self.lacking(principal.scopes, operation)) is not None:
             raise NotPermitted("The caller lacks a scope for this.", detail={"scope": wanted})
-        if operation.signed and not _is_own_process(credentials):
+        if operation.signed and not is_own_process(credentials):
             return await self._proof.key_id(principal, credentials)
         return None
 
@@ -256,17 +225,13 @@ def build_gate(
     """Return the gate of one process, as the settings describe it.
 
     Raises:
-        ConfigurationError: names that no token or signature could carry.
+        ConfigurationError: names that no token or signature could carry, or a faulty file.
     """
     keyring = Keyring.from_settings(settings)
     if settings.legacy_signature:
         _log.warning("X-Signature is accepted on REST: it can be replayed; request_id guards")
-    verifier, issuing = _tokens(settings, keyring, clock, revocations)
     return Gate(
-        verifier=verifier,
-        issuing=issuing,
-        local=local_principal(settings),
-        local_token=settings.token.get_secret_value() if settings.token else None,
+        callers=callers_from(settings, keyring, clock, revocations),
         limiter=Limiter(
             kv,
             per_minute=settings.rate_limit_per_minute,
@@ -287,37 +252,3 @@ def build_gate(
         audit_reads=settings.audit_reads,
         mode=settings.mode,
     )
-
-
-def _tokens(
-    settings: Settings, keyring: Keyring, clock: Clock, revocations: Revocations | None
-) -> "tuple[TokenVerifier | None, TokenIssuer | None]":
-    """Return what checks tokens and what makes them, where the settings name issuers."""
-    if keyring.jwt_secret is None and settings.issuers_file is None:
-        return None, None
-    # PyJWT costs 0.1 s of start-up, which stdio without tokens should not pay.
-    from mcp_gateway.access.tokens import believed, issuing  # noqa: PLC0415 - see above
-
-    verifier = believed.verifier_from(settings, keyring, clock, revocations)
-    return verifier, issuing.issuer_from(settings, keyring, clock)
-
-
-def local_principal(settings: Settings) -> Principal:
-    """Return the caller that the process's own environment names.
-
-    Raises:
-        ConfigurationError: the subject is unusable, or tokens could claim the same identity.
-    """
-    faults = []
-    if settings.issuer == LOCAL:
-        faults.append(f"MCP_GATEWAY_ISSUER: {LOCAL!r} means the caller of stdio; choose another")
-    if not acceptable_subject(subject := settings.subject or LOCAL):
-        faults.append("MCP_GATEWAY_SUBJECT: printable text of 1 to 128 characters")
-    if faults:
-        raise ConfigurationError(faults)
-    return Principal(issuer=LOCAL, subject=subject, scopes=frozenset(settings.scopes))
-
-
-def _is_own_process(credentials: Credentials) -> bool:
-    """Whoever reaches these channels runs the process, or owns its socket: no wire between."""
-    return credentials.channel in {"stdio", "control"}

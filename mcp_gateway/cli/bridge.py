@@ -113,9 +113,9 @@ def _secret(given: "SecretStr | None", path: "Path | None", name: str) -> str | 
 
 async def _relayed(url: str, auth: "GatewayAuth") -> None:
     from mcp_gateway.client.bridge import Delivery, Relay
-    from mcp_gateway.client.bridge.pipe import LONGEST_LINE_BYTES, StandardPipe
+    from mcp_gateway.client.bridge.pipe import LONGEST_LINE_BYTES, Pipe
 
-    pipe = StandardPipe()
+    pipe = Pipe.standard()
     delivery = Delivery(url, auth, tell=tell)
     try:
         relay = Relay(delivery, pipe.write, longest_line_bytes=LONGEST_LINE_BYTES)

@@ -1,6 +1,10 @@
 """``mcp-gateway serve``: MCP and REST over HTTP."""
 
+import signal
+
 import click
+
+from mcp_gateway.transports.early import hold
 
 
 @click.command()
@@ -14,6 +18,7 @@ def serve(host: str | None, port: int | None) -> None:
 
     Example: mcp-gateway serve --port 8000
     """
+    hold(signal.SIGUSR1)  # whoever halts within the first second must be heard
     from mcp_gateway.access.tokens.faults import issuer_faults
     from mcp_gateway.risk.document import policy_faults
     from mcp_gateway.settings import Settings

@@ -1,8 +1,11 @@
 """``mcp-gateway stdio``: one desktop app on standard input and output."""
 
+import signal
 from functools import partial
 
 import click
+
+from mcp_gateway.transports.early import hold
 
 
 @click.command()
@@ -14,6 +17,7 @@ def stdio() -> None:
 
     Example: FREQTRADE_URL=http://127.0.0.1:8080 mcp-gateway stdio
     """
+    hold(signal.SIGUSR1)  # whoever halts within the first second must be heard
     import anyio
 
     from mcp_gateway.access.tokens.faults import issuer_faults

@@ -25,7 +25,7 @@ FETCH_TIMEOUT_S: Final = 10.0
 DEFAULT_LIFETIME_S: Final = 300.0  # where the endpoint names none
 LONGEST_MARGIN_S: Final = 60.0
 MARGIN: Final = 0.1  # of the lifetime: renewed that long before the end
-COOLDOWN_S: Final = 5.0  # a refused token is not fetched anew for each call that met it
+COOLDOWN_S: Final = 1.0  # a refused token is not fetched anew for each call that met it
 OAUTH_ERRORS: Final = (
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
     "unsupported_grant_type", "invalid_scope", "invalid_target",

@@ -25,6 +25,7 @@ LOOK_EVERY_S: Final = 2.0
 SETTLED_S: Final = 0.2
 MOST_WAITS: Final = 10
 MOST_LINES: Final = 50  # of changes, in one row of the audit log
+NO_CHANGES: Final = Changes()
 Mark = tuple[int, int, int]
 _log = logs.get(__name__)
 
@@ -42,7 +43,7 @@ class _News:
     """What a file changes: what holds at once, and what waits for a person."""
 
     holds: Policy | None = None
-    changes: Changes = Changes()
+    changes: Changes = NO_CHANGES
     waits: Pending | None = None
 
 

@@ -18,7 +18,8 @@ from mcp_gateway.telemetry import logs
 PREFIX = "mcp-gateway:"
 # The library waits 5 s by default and repeats; behind it stands a caller with a deadline.
 SOCKET_TIMEOUT_S = 0.4
-# A time-out is per answer, and one call may connect, log in, load the script and run it.
+# A time-out is per answer, and one call may wait for a connection, make one, log in, load the
+# script and run it. When many come at once to a pool that is empty yet, making takes longest.
 DEADLINE_S = 1.0
 MOST_CONNECTIONS = 64
 
@@ -65,9 +66,13 @@ class RedisKeyValue:
             pool = BlockingConnectionPool.from_url(
                 url,
                 max_connections=MOST_CONNECTIONS,
-                timeout=SOCKET_TIMEOUT_S,
+                timeout=DEADLINE_S,
                 socket_timeout=SOCKET_TIMEOUT_S,
-                socket_connect_timeout=SOCKET_TIMEOUT_S,
+                socket_connect_timeout=DEADLINE_S,
+                # Nothing is asked of a new connection but to be let in: with a server that takes
+                # a quarter of a second, the library's introduction would outlast the deadline.
+                protocol=2,
+                driver_info=None,
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:

@@ -20,6 +20,7 @@ from mcp_gateway.errors import (
 )
 from mcp_gateway.transports.requests import Headers, Receive, only
 
+NOT_EXPECTED = "body_not_expected"
 DEEPEST_NESTING = 32  # an MCP call with an order in it has 4
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -75,6 +76,20 @@ async def read(headers: Headers, receive: Receive, *, limit_bytes: int, deadline
             if not message.get("more_body", False):
                 return b"".join(parts)
     raise RequestTimeout("The body did not arrive in time.")
+
+
+def refuse_any(headers: Headers) -> None:
+    """Let a request pass that has no body: what nobody reads, nobody has checked or signed.
+
+    Raises:
+        RequestMalformed: body_not_expected.
+    """
+    if _announced(headers) or any(name == b"transfer-encoding" for name, _ in headers):
+        raise RequestMalformed(
+            "The method takes no body here.",
+            code=NOT_EXPECTED,
+            hint="Send the request without a body; parameters belong into path and query.",
+        )
 
 
 def parse(body: bytes) -> dict[str, Any]:

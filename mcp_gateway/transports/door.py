@@ -26,8 +26,9 @@ from mcp_gateway.errors import (
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import logs, metrics
 from mcp_gateway.transports import body as bodies
-from mcp_gateway.transports import cors, refusals
+from mcp_gateway.transports import cors, refusals, rpc
 from mcp_gateway.transports.credentials import bearer, caller
+from mcp_gateway.transports.faults import Explained
 from mcp_gateway.transports.forwarding import Proxies
 from mcp_gateway.transports.hosts import Hosts
 from mcp_gateway.transports.requests import (
@@ -49,6 +50,9 @@ BODY_DEADLINE_S = 10.0
 # A token may have 8 KiB, a signature takes one. Beyond this a 431 says so in the caller's
 # language; a head of twice that size never gets here, ``bounds`` cuts it off on the wire.
 TOLD_HEAD_BYTES = 32_768
+MOST_HEADERS = 100  # browsers and proxies together send about forty
+# Refusals behind which nothing more is read on the connection.
+_ENDS = frozenset({DOOR_LIMIT, bodies.NOT_EXPECTED})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
@@ -73,7 +77,7 @@ class Door:
         self._hosts = Hosts(gateway.settings)
         self._proxies = Proxies(gateway.settings)
         self._turnstile = Turnstile(gateway.settings.door_rate_limit_per_minute, gateway.clock)
-        self._mcp = mcp
+        self._mcp = Explained(mcp)
         self._routes = table([MCP, *routes])
         self._body_deadline_s = body_deadline_s
 
@@ -123,7 +127,7 @@ class Door:
             )
         kind = await self._read(visit, route, receive)
         credentials, principal = await self._credentials(visit, route)
-        document = await self._document(visit, kind, credentials, principal)
+        document = await self._document(visit, route, kind, credentials, principal)
         token = caller.set(credentials)
         try:
             if route.handler is None:
@@ -151,11 +155,14 @@ class Door:
             )
         if sum(len(name) + len(value) for name, value in visit.headers) > TOLD_HEAD_BYTES:
             raise HeadersTooLarge(f"The headers are larger than {TOLD_HEAD_BYTES} bytes.")
+        if len(visit.headers) > MOST_HEADERS:
+            raise HeadersTooLarge(f"There are more than {MOST_HEADERS} headers.")
         return methods
 
     async def _read(self, visit: Visit, route: Route, receive: Receive) -> str:
         """Take the body of a POST, within its bounds; return its media type."""
         if visit.method != "POST":
+            bodies.refuse_any(visit.headers)
             return ""
         kind = bodies.media_type(visit.headers, route.media_types)
         visit.body = await bodies.read(
@@ -184,13 +191,22 @@ class Door:
         return shown, principal
 
     async def _document(
-        self, visit: Visit, kind: str, credentials: Credentials, principal: Principal | None
+        self,
+        visit: Visit,
+        route: Route,
+        kind: str,
+        credentials: Credentials,
+        principal: Principal | None,
     ) -> dict[str, Any] | None:
         """Parse a JSON body; from here on a known caller's refusal is written down."""
         try:
             if principal is not None and not principal.scopes:
                 raise NotPermitted("The token allows nothing.", detail={"scope": ""})
-            return bodies.parse(visit.body or b"") if kind == JSON else None
+            document = bodies.parse(visit.body or b"") if kind == JSON else None
+            if route is MCP and document is not None:
+                rpc.check(document)
+                rpc.check_headers(visit.headers, document)
+            return document
         except GatewayError as refusal:
             if principal is not None:
                 await self._gateway.gate.note_refusal(principal, credentials, refusal)
@@ -203,9 +219,9 @@ class Door:
             if visit.path == MCP.path
             else refusals.problem(error, **told)
         )
-        floods = error.code == DOOR_LIMIT
-        is_unread = visit.body is None and visit.method != "GET" and not floods
-        await visit.answer(answer, unread=receive if is_unread else None, hang_up=floods)
+        ends = error.code in _ENDS
+        is_unread = visit.body is None and visit.method != "GET" and not ends
+        await visit.answer(answer, unread=receive if is_unread else None, hang_up=ends)
         log.debug("Refused", code=error.code)
 
     def _record(self, visit: Visit, elapsed_s: float) -> None:

@@ -7,10 +7,12 @@ import orjson
 
 from mcp_gateway.errors import (
     GatewayError,
+    HeaderMismatch,
     InternalError,
     MethodNotAllowed,
     NotAuthenticated,
     NotPermitted,
+    ProtocolVersionUnknown,
     RequestInvalid,
     RequestMalformed,
 )
@@ -26,6 +28,11 @@ DEFAULT_RETRY_AFTER_S = 5
 # JSON-RPC 2.0 section 5.1; from -32000 down is the server's own room.
 _PARSE_ERROR, _INVALID_REQUEST, _INVALID_PARAMS, _INTERNAL_ERROR = -32700, -32600, -32602, -32603
 _NOT_AUTHENTICATED, _REFUSED = -32001, -32000
+# MCP 2026-07-28: headers against the body, and versions.
+_HEADER_MISMATCH, _VERSION_UNKNOWN = -32020, -32022
+_UNREADABLE = frozenset(
+    {"request_malformed", "body_malformed", "body_duplicate_key", "body_too_deep"}
+)
 
 
 def problem(error: GatewayError, *, base_url: str, call_id: str) -> Answer:
@@ -50,23 +57,32 @@ def rpc_error(error: GatewayError, request_id: Any, *, base_url: str, call_id: s
 
     An SDK client shows any other body only as "Server returned an error response".
     """
+    body = rpc_refusal(error, request_id, call_id=call_id)
+    # MCP 2026-07-28, streamable HTTP: a -32602 that is refused here is a 400.
+    status = 400 if isinstance(error, RequestInvalid) else error.status
+    return Answer(status, body, headers=_headers(error, base_url))
+
+
+def rpc_refusal(error: GatewayError, request_id: Any, **told: Any) -> bytes:
+    """Return a refusal as a JSON-RPC error message; ``told`` is laid into its data."""
     document = {
         "jsonrpc": "2.0",
         "id": request_id,
         "error": {
             "code": _rpc_code(error),
             "message": error.message,
-            "data": error.public() | {"call_id": call_id},
+            "data": error.public() | told,
         },
     }
-    body = orjson.dumps(document, default=str)
-    return Answer(error.status, body, headers=_headers(error, base_url))
+    return orjson.dumps(document, default=str)
 
 
 def _rpc_code(error: GatewayError) -> int:
     if isinstance(error, RequestMalformed):
-        return _INVALID_REQUEST if error.code == "body_not_an_object" else _PARSE_ERROR
+        return _PARSE_ERROR if error.code in _UNREADABLE else _INVALID_REQUEST
     by_class = (
+        (HeaderMismatch, _HEADER_MISMATCH),
+        (ProtocolVersionUnknown, _VERSION_UNKNOWN),
         (NotAuthenticated, _NOT_AUTHENTICATED),
         (RequestInvalid, _INVALID_PARAMS),
         (InternalError, _INTERNAL_ERROR),

@@ -62,13 +62,13 @@ class Route:
     @property
     def refused_with(self) -> tuple[int, ...]:
         """Every status of a problem that this route can answer, ascending."""
-        told = {*self.refusals, 431, 500}
+        told = {*self.refusals, 400, 431, 500}
         if not self.probe:
             told |= {403, 421}  # origin, host
         if self.guarded:
             told |= {401, 403}
         if self.method == "POST":
-            told |= {400, 408, 413, 415}
+            told |= {408, 413, 415}
         if self.operation is not None:
             told |= {422, 429, 503}
         return tuple(sorted(told - self.also.keys()))

@@ -8,6 +8,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from mcp_gateway.telemetry import logs
+from mcp_gateway.transports import early
 
 _log = logs.get(__name__)
 
@@ -26,10 +27,19 @@ async def answered(
 async def _answer(
     number: signal.Signals, act: Callable[[], Awaitable[object]], *, task_status: TaskStatus[None]
 ) -> None:
-    with anyio.open_signal_receiver(number) as signals:
-        task_status.started()
-        async for _ in signals:
-            try:
-                await act()
-            except Exception:  # noqa: BLE001  (a bug in here must not end the gateway)
-                _log.exception("A signal could not be answered", signal=number.name)
+    try:
+        with anyio.open_signal_receiver(number) as signals:
+            if early.taken(number):
+                await _do(number, act)
+            task_status.started()
+            async for _ in signals:
+                await _do(number, act)
+    finally:
+        early.let_go(number)
+
+
+async def _do(number: signal.Signals, act: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await act()
+    except Exception:  # noqa: BLE001  (a bug in here must not end the gateway)
+        _log.exception("A signal could not be answered", signal=number.name)

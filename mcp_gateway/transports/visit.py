@@ -12,7 +12,7 @@ from mcp_gateway.domain.principals import Principal
 from mcp_gateway.domain.quotas import Meter
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.transports import body as bodies
-from mcp_gateway.transports import cors, quotas
+from mcp_gateway.transports import cors, quotas, rpc
 from mcp_gateway.transports.forwarding import Outside
 from mcp_gateway.transports.requests import (
     Answer,
@@ -29,8 +29,6 @@ from mcp_gateway.transports.routes import Route
 
 LINGER_S = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
-LONGEST_RPC_ID = 128
-LARGEST_RPC_ID = 2**53  # RFC 7493 section 2.2: beyond it, readers lose digits
 # A token, an order or a price belongs in no cache; no browser may guess another type.
 _EVERYWHERE = (
     (b"cache-control", b"no-store"),
@@ -95,14 +93,9 @@ class Visit:
     def rpc_id(self) -> str | int | None:
         """Return the id that a JSON-RPC refusal must carry, None where it cannot be known."""
         try:
-            shown = bodies.parse(self.body or b"").get("id")
+            return rpc.usable_id(bodies.parse(self.body or b""))
         except GatewayError:
             return None
-        if isinstance(shown, str):
-            return shown if len(shown) <= LONGEST_RPC_ID else None
-        if isinstance(shown, int) and not isinstance(shown, bool):
-            return shown if abs(shown) < LARGEST_RPC_ID else None
-        return None
 
     async def reply(self, message: Message) -> None:
         """Pass an ASGI message on, with the headers that every answer has."""

@@ -1,20 +1,26 @@
 """Threat: one caller calls so often that the others, or the bot, are starved."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 import pytest
+from anyio.abc import SocketStream
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_gateway.access.gate import NOTED_PER_MINUTE
-from mcp_gateway.access.limiter import ASK_AGAIN_S, Limiter
+from mcp_gateway.access.limiter import ASK_AGAIN_S, MOST_REMEMBERED, Limiter
 from mcp_gateway.domain.operations import OPERATIONS, Operation
 from mcp_gateway.domain.principals import Principal
 from mcp_gateway.errors import NotPermitted, QuotaExceeded, StoreUnavailable
-from mcp_gateway.storage.kv import KeyValue, open_kv
+from mcp_gateway.storage.kv import Bucket, KeyValue, Taken, open_kv
+from mcp_gateway.storage.memory import MOST_BUCKETS, MemoryKeyValue
+from mcp_gateway.storage.redis import RedisKeyValue
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
 from tests.support.gates import credentials, make_bench
@@ -121,6 +127,45 @@ async def test_many_callers_together_meet_the_servers_quota() -> None:
     assert [each.detail["quota"] for each in refused] == ["server", "server"]
 
 
+async def test_one_caller_meets_its_total_whatever_it_calls() -> None:
+    """Going from operation to operation is no way around a quota, nor to the server's."""
+    limiter = make_limiter(ManualClock(), caller=10)
+    reads = [one for one in OPERATIONS.values() if "all_calls" in one.shares]
+    refused = [refusal for one in reads for refusal in await spend(limiter, 2, one)]
+    assert len(refused) == 2 * len(reads) - 10
+    assert {each.detail["quota"] for each in refused} == {"all_calls"}
+    assert await spend(limiter, 1, who=principal("other-agent")) == []
+
+
+@pytest.mark.parametrize("name", ["cancel_order", "halt", "release_halt", "approve_order"])
+async def test_no_flood_keeps_out_a_cancel_or_a_person(name: str) -> None:
+    """What gets out or stops shares no quota: neither the caller's reads nor others touch it."""
+    limiter = make_limiter(ManualClock(), caller=3, server=5)
+    await spend(limiter, 50)
+    await spend(limiter, 50, who=principal("flood"))
+    assert await spend(limiter, PER_MINUTE, OPERATIONS[name]) == []
+    assert len(await spend(limiter, 1, OPERATIONS[name])) == 1
+
+
+async def test_a_clients_own_lists_take_nothing_from_its_agent() -> None:
+    """SDK clients ask for tools/list by themselves, after every call: that stands apart."""
+    limiter = make_limiter(ManualClock(), caller=PER_MINUTE)
+    await spend(limiter, PER_MINUTE, OPERATIONS["list"])
+    assert await spend(limiter, PER_MINUTE) == []
+
+
+async def test_what_any_quota_refuses_is_taken_from_none() -> None:
+    """Operation, caller and server are decided at once: all or nothing, whoever says no."""
+    clock = ManualClock()
+    limiter = make_limiter(clock, caller=8, server=10)
+    other = OPERATIONS["get_open_positions"]
+    assert len(await spend(limiter, PER_MINUTE + 40)) == 40  # the operation's
+    assert len(await spend(limiter, 40, other)) == 38  # the caller's
+    left = await limiter.left(principal(), [READ, other])
+    assert left == {"get_candles": 0, "all_calls": 0, "get_open_positions": PER_MINUTE - 2}
+    assert len(await spend(limiter, 3, who=principal("other-agent"))) == 1  # the server's
+
+
 async def test_what_the_server_refuses_is_not_taken_from_the_caller() -> None:
     """Both quotas are decided at once, all or nothing."""
     clock = ManualClock()
@@ -194,6 +239,85 @@ async def test_redis_gone_reads_are_limited_here_and_orders_are_refused(valkey: 
         clock.advance(ASK_AGAIN_S)
         assert await spend(limiter, PER_MINUTE) == []
         assert degraded(limiter) == (False, 0)
+
+
+async def _slow(upstream: int, client: SocketStream) -> None:
+    """Carry bytes to a server, and its answers back after a quarter of a second."""
+    async with client, await anyio.connect_tcp("127.0.0.1", upstream) as server:
+
+        async def carry(source: SocketStream, sink: SocketStream, after_s: float) -> None:
+            with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+                while True:
+                    told = await source.receive()
+                    await anyio.sleep(after_s)
+                    await sink.send(told)
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(carry, client, server, 0)
+            group.start_soon(carry, server, client, 0.25)
+
+
+async def test_a_slow_redis_is_waited_for_and_its_quota_holds(valkey: Valkey) -> None:
+    """A quarter of a second is no failure: nobody counts alone, and orders go on."""
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, partial(_slow, valkey.port))
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with opened(f"redis://127.0.0.1:{port}/0") as kv, opened(valkey.url) as fast:
+            assert await spend(make_limiter(ManualClock(), kv=fast), PER_MINUTE - 1) == []
+            slow = make_limiter(ManualClock(), kv=kv)
+            assert len(await spend(slow, 2)) == 1
+            assert await spend(slow, 1, ORDER) == []
+            assert slow.degraded is False
+        group.cancel_scope.cancel()
+
+
+async def test_while_redis_is_down_one_read_a_second_asks_it(valkey: Valkey) -> None:
+    """A flood of reads must not wait for a dead store, each for its time-out."""
+    clock = ManualClock()
+    asked: list[object] = []
+
+    class Watched(RedisKeyValue):
+        async def take(self, buckets: Sequence[Bucket]) -> Taken:
+            asked.append(buckets)
+            return await super().take(buckets)
+
+    await anyio.to_thread.run_sync(valkey.stop)
+    kv = Watched(valkey.url)
+    limiter = make_limiter(clock, kv=kv)
+    await spend(limiter, 5)
+    assert len(asked) == 1
+    clock.advance(ASK_AGAIN_S)
+    async with anyio.create_task_group() as group:
+        for number in range(5):
+            group.start_soon(spend, limiter, 1, READ, principal(f"agent-{number}"))
+    assert len(asked) == 2
+    await kv.close()
+
+
+async def test_a_hundred_thousand_callers_cost_bounded_memory() -> None:
+    """Each leaves a few numbers, for a minute at most; a full table is searched once a second."""
+    clock = ManualClock()
+    kv = MemoryKeyValue(clock)
+    limiter = make_limiter(clock, server=10_000_000, kv=kv)
+    for number in range(100_000):
+        await limiter.spend(principal(f"agent-{number}"), READ)
+        if number % 1000 == 0:
+            clock.advance(1)  # a thousand new callers a second, each of them for ten seconds
+    assert len(kv._counts._arrivals) <= MOST_BUCKETS
+    assert limiter._buckets.cache_info().currsize <= MOST_REMEMBERED
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(100_000, 120_000):
+        await limiter.spend(principal(f"agent-{number}"), READ)
+        if number % 1000 == 0:
+            clock.advance(1)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 20 * 1024 * 1024
 
 
 async def test_two_processes_share_one_quota_on_redis(valkey: Valkey) -> None:

@@ -51,8 +51,9 @@ def make_verifier(clock: ManualClock | None = None) -> TokenVerifier:
 def of_all(tmp_path_factory: pytest.TempPathFactory) -> TokenVerifier:
     """A verifier of the one box and of an issuer of each algorithm."""
     clock = ManualClock()
+    folder = tmp_path_factory.mktemp("issuers")
     others = load_issuers(
-        three_issuers(tmp_path_factory.mktemp("issuers")),
+        three_issuers(folder, scopes=["positions:read", "orders:create"]),
         audience=AUDIENCE, longest_s=LONGEST_S, taken=(ISSUER, "local"), clock=clock,
     )  # fmt: skip
     return TokenVerifier([one_box(SECRET, ISSUER, AUDIENCE, LONGEST_S), *others], clock)

@@ -375,6 +375,23 @@ async def test_a_flushed_server_gives_a_burst_and_no_more(own_redis: Child, key:
     await kv.close()
 
 
+async def test_a_server_that_has_become_a_replica_refuses_and_is_used_again(
+    own_redis: Child, key: str
+) -> None:
+    """During a failover nothing can be counted: that is trouble, and no yes."""
+    kv = open_kv(own_redis.url, Clock())
+    bucket = Bucket(key, 60, 5)
+    assert (await kv.take([bucket])).allowed
+    async with redis.asyncio.from_url(own_redis.url) as client:
+        await client.replicaof("127.0.0.1", 1)
+        with pytest.raises(StoreUnavailable) as refused:
+            await kv.take([bucket])
+        assert refused.value.code == "redis_unavailable"
+        await client.replicaof("NO", "ONE")
+    assert (await kv.take([bucket])).remaining == 3
+    await kv.close()
+
+
 async def test_every_buckets_rest_is_told(kv: KeyValue, key: str) -> None:
     """What is left of each, in their order, and when the next unit comes."""
     mine, all_of_it = Bucket(f"{key}:a", 60, 2), Bucket(f"{key}:b", 60, 10, cost=3)

@@ -78,7 +78,10 @@ def test_every_denial_without_a_rule_is_told() -> None:
 
 def test_every_refusal_of_a_preview_is_told() -> None:
     """Before there is an order; the error's own code and those that it is raised with."""
-    source = (PACKAGE / "orders" / "sending" / "seals.py").read_text(encoding="utf-8")
+    source = "".join(
+        (PACKAGE / "orders" / name).read_text(encoding="utf-8")
+        for name in ("sending/seals.py", "book/ledger.py")
+    )
     codes = set(re.findall(r'code="(\w+)"', source)) | {PreviewRefused.default_code}
     listed = {code for code in told("Refused before there is an order") if "preview" in code}
     assert listed == codes

@@ -188,9 +188,9 @@ def test_the_readme_tells_every_tool_with_its_scopes() -> None:
         assert sorted(re.findall(r"`([a-z:]+)`", told[tool])) == scopes
 
 
-def test_the_configuration_page_tells_every_scope() -> None:
-    """docs/configuration.md has each scope, and says of which nothing asks for it yet."""
-    told = {row[0].strip("`"): row[1] for row in rows(page("docs/configuration.md").text)}
+def test_the_tokens_page_tells_every_scope() -> None:
+    """docs/tokens.md has each scope, and says of which nothing asks for it yet."""
+    told = {row[0].strip("`"): row[1] for row in rows(page("docs/tokens.md").text)}
     asking = [one for one in OPERATIONS.values() if one.scopes != set(SCOPES)]  # any will do
     used = {scope for one in asking for scope in {*one.scopes, one.live_scope}}
     for scope in SCOPES:

@@ -121,10 +121,10 @@ def running(*command: str, folder: Path, env: Mapping[str, str]) -> Iterator[Run
 
 
 class Serving(Running):
-    """``mcp-gateway serve`` on a free port; there once it listens."""
+    """``mcp-gateway serve`` on a free port, or on the one it had; there once it listens."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
-        super().__init__("serve", "--port", "0", folder=folder, env=env)
+    def __init__(self, folder: Path, env: Mapping[str, str], port: int = 0) -> None:
+        super().__init__("serve", "--port", str(port), folder=folder, env=env)
         self.data_dir = Path(env["MCP_GATEWAY_DATA_DIR"])
         self.url = self._listening()
         self.mcp_url = f"{self.url}/mcp"
@@ -138,9 +138,9 @@ class Serving(Running):
 
 
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Serving]:
+def serving(folder: Path, port: int = 0, /, **settings: str) -> Iterator[Serving]:
     """Serve HTTP with these settings, and end in order what the block has not ended itself."""
-    served = Serving(folder, environment(folder, **settings))
+    served = Serving(folder, environment(folder, **settings), port)
     try:
         yield served
         if served.signalled is None:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, Self
 
 import anyio
 
@@ -12,19 +12,29 @@ CHUNK_BYTES: Final = 65_536
 LONGEST_LINE_BYTES: Final = 4 * 1024 * 1024
 
 
-class StandardPipe:
-    """Takes standard input and output for the protocol.
+class Pipe:
+    """Two file descriptors, line by line.
 
-    Whatever else is printed from then on goes to standard error: one stray line would break
-    the app's end of the wire.
+    Args:
+        read_from: a pipe, a terminal or a file.
     """
 
-    def __init__(self) -> None:
-        sys.stdout.flush()
-        self._read_from = os.dup(sys.stdin.fileno())
-        self._write_to = os.dup(sys.stdout.fileno())
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    def __init__(self, read_from: int, write_to: int) -> None:
+        self._read_from = read_from
+        self._write_to = write_to
         self._one_at_a_time = anyio.Lock()
+
+    @classmethod
+    def standard(cls) -> Self:
+        """Take standard input and output for the protocol.
+
+        Whatever else is printed from then on goes to standard error: one stray line would break
+        the app's end of the wire.
+        """
+        sys.stdout.flush()
+        pipe = cls(os.dup(sys.stdin.fileno()), os.dup(sys.stdout.fileno()))
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        return pipe
 
     async def lines(self) -> AsyncIterator[bytes | None]:
         """Yield every line without its end, None for one that is too long, until the input ends."""

@@ -6,6 +6,7 @@ it from there. What was asked for can't change meanwhile, for the ledger changes
 an order that its fingerprint is made of.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -22,6 +23,7 @@ from mcp_gateway.orders.book.steps import Move, Origin
 
 APPROVED_LASTS: Final = timedelta(seconds=60)  # a yes is to this market, not to a later one
 MOST_WAITING: Final = 10  # orders of one agent
+MOST_SHOWN: Final = 200  # at once
 ORIGIN: Final = Origin("gateway", "approvals", operation="approve_order")
 
 
@@ -36,15 +38,21 @@ class Approvals:
     clock: Clock
     bot_name: str
 
+    async def waiting(self) -> tuple[OrderRecord, ...]:
+        """Return every order that waits, oldest first."""
+        held = await self.ledger.in_states(self.bot_name, {State.PENDING_APPROVAL})
+        still = [await self.looked_at(record) for record in held]
+        return tuple(record for record in still if record.state is State.PENDING_APPROVAL)
+
     async def pending(self) -> tuple[Question, ...]:
-        """Return what waits, oldest first."""
-        waiting = await self.ledger.in_states(self.bot_name, {State.PENDING_APPROVAL})
-        still = [await self.looked_at(record) for record in waiting]
-        return tuple([
-            await self.question(record)
-            for record in still
-            if record.state is State.PENDING_APPROVAL
-        ])  # fmt: skip
+        """Return what a person is asked, oldest first."""
+        return await self.questions(await self.waiting())
+
+    async def questions(self, records: Sequence[OrderRecord]) -> tuple[Question, ...]:
+        """Return what a person is asked about orders, the first MOST_SHOWN of them."""
+        shown = records[:MOST_SHOWN]
+        histories = await self.ledger.histories([record.order_id for record in shown])
+        return tuple(Question.of(one, histories.get(one.order_id, ())) for one in shown)
 
     async def find(self, order_id: str) -> Question:
         """Return one order that waits; raises NotFound or NotPending."""
@@ -87,8 +95,8 @@ class Approvals:
 
         A person who is asked without end says yes in the end.
         """
-        waiting = await self.ledger.in_states(self.bot_name, {State.PENDING_APPROVAL})
-        if sum(one.agent == record.agent for one in waiting) <= MOST_WAITING:
+        waiting = await self.ledger.count(self.bot_name, State.PENDING_APPROVAL, record.agent)
+        if waiting <= MOST_WAITING:
             return record
         move = moves.denied(Event.DENY, "too_many_waiting", {"limit": MOST_WAITING})
         try:

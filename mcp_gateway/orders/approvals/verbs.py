@@ -59,7 +59,7 @@ async def decline(approver: Approver, args: Mapping[str, Any], operator: str) ->
 async def _order_id(approver: Approver, args: Mapping[str, Any]) -> str:
     """Return the order id that an operator means; callers choose their request ids."""
     wanted = str(args.get("id", "")).lower()
-    pending = [one.record for one in await approver.approvals.pending()]
+    pending = await approver.approvals.waiting()
     ids = [one.order_id for one in pending if wanted in {one.order_id, str(one.request_id)}]
     if len(ids) > 1:
         raise RequestInvalid(

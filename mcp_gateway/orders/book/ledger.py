@@ -5,7 +5,8 @@ id twice, a state that somebody else has moved on, a second order in flight, one
 bot for two requests.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -190,17 +191,30 @@ class Ledger:
 
     async def history(self, order_id: str) -> tuple[HistoryEntry, ...]:
         """Return every step of an order's life, oldest first."""
+        return (await self.histories([order_id])).get(order_id, ())
+
+    async def histories(self, order_ids: Collection[str]) -> Mapping[str, tuple[HistoryEntry, ...]]:
+        """Return the same of several orders, in one look."""
         steps = order_history.c
-        query = select(steps.state, steps.at, steps.code, steps.detail)
-        query = query.where(steps.order_id == order_id).order_by(steps.id)
+        query = select(steps.order_id, steps.state, steps.at, steps.code, steps.detail)
+        query = query.where(steps.order_id.in_(order_ids)).order_by(steps.id)
         found = await self._store.read(lambda connection: connection.execute(query).all())
-        return tuple(HistoryEntry(State(row[0]), row[1], row[2], row[3]) for row in found)
+        told: dict[str, tuple[HistoryEntry, ...]] = defaultdict(tuple)
+        for row in found:
+            told[row[0]] += (HistoryEntry(State(row[1]), row[2], row[3], row[4]),)
+        return told
 
     async def in_states(self, bot: str, states: Collection[State]) -> tuple[OrderRecord, ...]:
         """Return the orders of a bot that stand in one of these states; oldest first."""
         words = [state.value for state in states]
         query = select(orders).where(orders.c.bot == bot, orders.c.state.in_(words))
         return await self._records(_oldest_first(query))
+
+    async def count(self, bot: str, state: State, agent: str) -> int:
+        """Return how many orders of an agent stand in a state."""
+        mine = (orders.c.bot == bot, orders.c.state == state.value, orders.c.agent == agent)
+        query = select(func.count()).select_from(orders).where(*mine)
+        return await self._store.read(lambda connection: connection.scalar(query)) or 0
 
     async def recent(
         self, *, limit: int, agent: str | None = None, state: State | None = None

@@ -6,6 +6,8 @@ answer; a test holds every real answer against them.
 
 from typing import Any, Final
 
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+
 _PLAIN: Final = {"string", "number", "integer", "boolean", "array", "object"}
 _REFUSAL: Final = ["code", "message", "retryable", "hint"]
 
@@ -34,6 +36,17 @@ def _type(kind: str) -> dict[str, Any]:
     # Two branches and not a list of types: some clients map schemas onto one-type dialects.
     null = {"type": "null"}
     return {"anyOf": [{"type": plain}, null]} if kind.endswith("?") else {"type": plain}
+
+
+class AsSent(FuncMetadata):
+    """A tool's metadata whose arguments are validated as they were sent.
+
+    The SDK reads JSON inside of strings: the text "null" became no price at all.
+    """
+
+    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments untouched."""
+        return data
 
 
 CANDLES: Final = shape(

@@ -210,7 +210,7 @@ def _tool(
     output: dict[str, Any],
     description: str,
 ) -> Tool:
-    """Return a tool that refuses unknown arguments: the SDK drops them in silence otherwise."""
+    """Return a tool that takes its arguments as they are sent, and no unknown ones."""
     tool = Tool.from_function(
         handler, title=title, description=description, annotations=annotations
     )
@@ -223,7 +223,9 @@ def _tool(
             "__module__": base.__module__,
         },
     )
-    metadata = tool.fn_metadata.model_copy(update={"arg_model": strict, "output_schema": output})
+    metadata = schemas.AsSent(
+        **dict(tool.fn_metadata) | {"arg_model": strict, "output_schema": output}
+    )
     schema = _short(strict.model_json_schema(by_alias=True))
     return tool.model_copy(update={"fn_metadata": metadata, "parameters": schema})
 

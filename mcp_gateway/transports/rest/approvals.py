@@ -22,9 +22,14 @@ if TYPE_CHECKING:  # the SQL libraries behind it are imported when the store ope
 async def pending(
     gateway: Gateway, _admission: Admission, _request: Request, _query: NoQuery
 ) -> Answer:
-    """Answer GET /api/v1/approvals: what waits, oldest first, each with the text to be shown."""
-    waiting = await (await gateway.orders()).approvals.pending()
-    told = {"total_count": len(waiting), "approvals": [one.document() for one in waiting]}
+    """Answer GET /api/v1/approvals: what waits, oldest first, each with the text to be shown.
+
+    ``total_count`` tells of those, too, that are not shown because too many wait.
+    """
+    approvals = (await gateway.orders()).approvals
+    waiting = await approvals.waiting()
+    shown = await approvals.questions(waiting)
+    told = {"total_count": len(waiting), "approvals": [one.document() for one in shown]}
     return Answer(200, orjson.dumps(told))
 
 

@@ -21,6 +21,13 @@ def _digits(value: object) -> object:
     return value
 
 
+def _word(value: object) -> object:
+    # bool takes "yes", "on", "1" and "TRUE"; the document promises true and false.
+    if isinstance(value, str) and value not in {"true", "false"}:
+        raise ValueError("true or false")
+    return value
+
+
 class NoQuery(BaseModel):
     """A route that takes no parameters."""
 
@@ -35,7 +42,9 @@ class CandlesQuery(NoQuery):
     limit: Annotated[int, BeforeValidator(_digits)] = Field(
         DEFAULT_LIMIT, ge=1, le=CANDLE_LIMIT, description="How many candles, the latest ones."
     )
-    use_cache: bool = Field(default=True, description="Whether a kept answer will do.")
+    use_cache: Annotated[bool, BeforeValidator(_word)] = Field(
+        default=True, description="Whether a kept answer will do."
+    )
 
 
 class PositionsQuery(NoQuery):

@@ -25,6 +25,7 @@ from uuid import uuid4
 import anyio
 
 from tests.proofs.access.skewed import OFF_BY_S
+from tests.proofs.access.wire import Caller, request
 from tests.support.processes import Serving, environment, token
 from tests.support.servers import Valkey, own
 
@@ -129,31 +130,16 @@ async def call_through(
     url: str, agent: str, passed: list[Passed], words: Counter[str], many: int
 ) -> None:
     """Ask for an order that is not there, so often, on one connection."""
-    where = urlsplit(url)
-    request = (
-        f"GET /api/v1/orders/{uuid4()} HTTP/1.1\r\nhost: {where.netloc}\r\n"
-        f"authorization: Bearer {token(subject=agent)}\r\n\r\n"
-    ).encode()
-    async with await anyio.connect_tcp(str(where.hostname), where.port or 80) as stream:
+    wanted = request(
+        "GET", f"/api/v1/orders/{uuid4()}", urlsplit(url).netloc, f"Bearer {token(subject=agent)}"
+    )
+    async with Caller.connected(url) as caller:
         for _ in range(many):
             sent_at = time.monotonic()
-            await stream.send(request)
-            status = await _answered(stream)
+            status = await caller.ask(wanted)
             words[status] += 1
             if status != "429":
                 passed.append(Passed(sent_at, time.monotonic()))
-
-
-async def _answered(stream: anyio.abc.SocketStream) -> str:
-    """Take one whole answer and return its status."""
-    read = b""
-    while b"\r\n\r\n" not in read:
-        read += await stream.receive()
-    head, _, body = read.partition(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0])
-    while len(body) < length:
-        body += await stream.receive()
-    return head.split(b" ", 2)[1].decode()
 
 
 async def calls(urls: Sequence[str], size: int) -> Found:

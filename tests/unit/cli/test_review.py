@@ -157,6 +157,22 @@ def test_a_decision_that_makes_no_sense_ends_with_1(
     assert command(tmp_path, "orders", "show", waits).json()["state"] == "needs_review"
 
 
+def test_every_fault_of_a_decision_is_told(tmp_path: Path, bot: TradingBot) -> None:
+    """By a running gateway as by the store: a line for each, the next step last."""
+    waits = traded(tmp_path, bot, forgotten=True)
+    words = ("orders", "settle", waits, "--as", "placed", "--reason", "sure", "--filled", "much")
+    alone = command(tmp_path, *words)
+    with (
+        bot_served(bot) as env,
+        gateway_served(settings_for(tmp_path, freqtrade_url=env["FREQTRADE_URL"])),
+    ):
+        running = command(tmp_path, *words)
+    first, second, _hint = alone.err.splitlines()
+    assert first == "request_invalid: reason: text with a length of at least 10"
+    assert second == "  filled: a number or a decimal string such as 0.001"
+    assert running.err == alone.err
+
+
 def test_an_account_without_a_name_is_told_by_its_number(
     tmp_path: Path, bot: TradingBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

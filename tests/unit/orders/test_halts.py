@@ -402,4 +402,5 @@ async def test_what_waits_for_the_store_counts_too(desk: Desk) -> None:
     with pytest.raises(GatewayError) as crowded:
         desk.halts.local.add(new_halt("one-more"))
     assert crowded.value.code == "too_many_halts"
-    assert desk.halts.local.binding("one-more", "BTC/USDT") is None
+    assert desk.halts.local.binding("BTC/USDT", "one-more") is None
+    assert desk.halts.local.binding("BTC/USDT", "agent-0") is not None

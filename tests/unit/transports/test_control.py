@@ -31,7 +31,8 @@ async def echo(_gateway: Gateway, args: dict[str, Any], _account: str) -> Any:
 
 
 async def refuse(_gateway: Gateway, _args: dict[str, Any], _account: str) -> Any:
-    raise NotFound("No such order.", code="order_unknown", hint="Look again.")
+    detail = {"order_ids": ["a", "b"]}
+    raise NotFound("No such order.", code="order_unknown", hint="Look again.", detail=detail)
 
 
 async def crash(_gateway: Gateway, _args: dict[str, Any], _account: str) -> Any:
@@ -87,6 +88,17 @@ async def test_refusals_and_bugs_come_back_as_codes(told: ToldGateway) -> None:
         assert await refusal_of(path, "crash", ControlRefused) == "internal_error"
         assert await refusal_of(path, "nonsense", ControlRefused) == "verb_unknown"
         assert await asked(path, "echo") == {"args": {}}
+
+
+async def test_a_refusal_comes_back_whole(told: ToldGateway) -> None:
+    """Code, message, hint and detail: what a command needs to say what is wrong."""
+    path = told.settings.control_socket
+    async with control_socket(cast("Gateway", told), VERBS, path):
+        with pytest.raises(ControlRefused) as caught:
+            await asked(path, "refuse")
+    error = caught.value
+    assert (error.code, error.message) == ("order_unknown", "No such order.")
+    assert (error.hint, error.detail) == ("Look again.", {"order_ids": ["a", "b"]})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from mcp_gateway.access.clients import Clients, hash_password
 from mcp_gateway.access.logins import FAILURE_DELAY_S
-from tests.support.gateway import Face, code_of, settings_for
+from mcp_gateway.domain.operations import SCOPES
+from tests.support.gateway import BASE_URL, Face, code_of, settings_for
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -129,6 +130,38 @@ async def test_no_scope_beyond_the_client_s_is_granted(face: Face, scope: str) -
     async with face.client(auth=None) as client:
         response = await client.post("/auth/token", data=form)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_scope")
+
+
+async def test_of_the_scopes_that_are_wanted_those_of_the_client_are_granted(face: Face) -> None:
+    """RFC 6749 section 3.3: the answer says which; MCP clients ask for all that are listed."""
+    form = GRANT | {"client_id": "admin", "client_secret": PASSWORD, "scope": " ".join(SCOPES)}
+    async with face.client(auth=None) as client:
+        response = await client.post("/auth/token", data=form)
+    assert (response.status_code, response.json()["scope"]) == (200, "market:read orders:preview")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [[f"{BASE_URL}/mcp"], [BASE_URL], [f"{BASE_URL}/"], ["mcp-gateway"], [BASE_URL, "mcp-gateway"]],
+)
+async def test_a_token_for_this_resource_is_given(face: Face, wanted: list[str]) -> None:
+    """RFC 8707 section 2: the parameter may be repeated."""
+    form = GRANT | {"client_id": "admin", "client_secret": PASSWORD, "resource": wanted}
+    async with face.client(auth=None) as client:
+        assert (await client.post("/auth/token", data=form)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [["https://other.example/mcp"], [f"{BASE_URL}/mcp", "https://other.example"], [""],
+     [f"{BASE_URL}/mcp/.."], [f"{BASE_URL}.other.example"], [BASE_URL.upper()]],
+)  # fmt: skip
+async def test_no_token_is_given_for_another_resource(face: Face, wanted: list[str]) -> None:
+    """A client that was sent here from elsewhere learns so before it shows its token there."""
+    form = GRANT | {"client_id": "admin", "client_secret": PASSWORD, "resource": wanted}
+    async with face.client(auth=None) as client:
+        response = await client.post("/auth/token", data=form)
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_target")
 
 
 @pytest.mark.parametrize(

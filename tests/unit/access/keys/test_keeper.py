@@ -10,6 +10,7 @@ import pytest
 from mcp_gateway.access.keyring import Key, Keyring
 from mcp_gateway.access.keys import file
 from mcp_gateway.access.keys.keeper import LOOK_EVERY_S, KeyKeeper
+from mcp_gateway.access.keys.records import KeySet
 from mcp_gateway.errors import ConfigurationError, StoreUnavailable
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import START, ManualClock
@@ -94,17 +95,21 @@ async def test_a_flood_of_made_up_ids_reads_the_file_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callers decide how often is asked; reading thousands of keys for each would stop all else."""
-    reads = []
+    reads: list[Path] = []
+    read = file.read
+
+    def counted(path: Path) -> KeySet:
+        reads.append(path)
+        return read(path)
+
     written(bench.path, record())
     async with bench.watched():
-        monkeypatch.setattr(
-            file, "read", lambda path, read=file.read: reads.append(1) or read(path)
-        )
         written(bench.path, record())
+        monkeypatch.setattr(file, "read", counted)
         async with anyio.create_task_group() as group:
             for _ in range(50):
                 group.start_soon(bench.keeper.seek)
-    assert reads == [1]
+    assert reads == [bench.path]
 
 
 @pytest.mark.parametrize("fault", ["text", "mode", "gone", "crowd", "clash"])

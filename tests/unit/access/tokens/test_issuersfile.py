@@ -1,16 +1,18 @@
 """The issuers file: what it may hold, and that every fault is told by issuer and field."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcp_gateway.access.tokens.faults import issuer_faults
-from mcp_gateway.access.tokens.issuersfile import load_issuers
+from mcp_gateway.access.tokens.issuersfile import FIELDS, load_issuers
 from mcp_gateway.access.tokens.jwks import JwksKeys
 from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import Settings
+from tests.house.repository import page, rows
 from tests.support.clock import ManualClock
 from tests.support.issuers import ed25519, issuers_file, jwks, p256, written
 
@@ -226,3 +228,15 @@ def test_one_issuer_never_has_two_ways(tmp_path: Path) -> None:
     [fault] = issuer_faults(own)
     assert fault.startswith(PREFIX + "issuer: ")
     assert issuer_faults(settings(tmp_path, issuers_file=path, issuer="ours")) == []
+
+
+def test_the_example_of_the_documentation_is_a_file_that_is_read(tmp_path: Path) -> None:
+    """Operators copy it; every field that there is stands in its table."""
+    text = page("docs/tokens.md").text
+    [example] = re.findall(r"```toml\n(\[issuers.*?)```", text, re.DOTALL)
+    written(tmp_path, "research.pem", p256().pem)
+    login, research = read(written(tmp_path, "issuers.toml", example))
+    assert (login.algorithm, login.subjects) == ("EdDSA", ("desk-*", "treasury"))
+    assert (research.algorithm, research.longest_s) == ("ES256", 3600)
+    section = text.split("\n## The issuers file")[1].split("\n## ")[0]
+    assert {row[0].strip("`") for row in rows(section)[1:]} == FIELDS.keys()

@@ -1,0 +1,171 @@
+"""One call over REST until it is answered or its deadline has passed.
+
+What is repeated here may be repeated: reads, dry runs, cancels, and orders, which the gateway
+knows again by their request_id. Each repetition is signed anew.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+import orjson
+
+from mcp_gateway.client.failures import GatewayRefused, GatewayUnreachable
+from mcp_gateway.clock import Clock
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
+CONNECT_TIMEOUT_S: Final = 5.0
+REPLAYED: Final = "Idempotent-Replayed"
+_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+# The gateway itself says of these that the same call may succeed later.
+_LATER: Final = frozenset({429, 503})
+# After these the call may have been carried out: a fault of the gateway's, or it was stopped.
+_IN_DOUBT: Final = frozenset({"internal_error", "cut_off"})
+_UNDER_WAY: Final = "order_in_progress"  # an earlier sending of the same order is being checked
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request; ``path`` stands behind the gateway's address."""
+
+    method: str
+    path: str
+    params: dict[str, str] | None = None
+    document: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the gateway answered: its document's bytes, and the same read.
+
+    ``in_doubt``: an earlier sending of the same call may have been carried out.
+    """
+
+    status: int
+    body: bytes
+    told: dict[str, Any]
+    replayed: bool = False
+    in_doubt: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is what was asked for, and no problem."""
+        return httpx2.codes.is_success(self.status)
+
+    @property
+    def code(self) -> str:
+        """The problem's code."""
+        return str(self.told.get("code", ""))
+
+    @property
+    def retry_after_s(self) -> float:
+        """How long the gateway wants to be left alone, in seconds."""
+        after = self.told.get("retry_after_s")
+        return float(after) if isinstance(after, int | float) else 0.0
+
+    def refusal(self) -> GatewayRefused:
+        """Return a problem as an error with code, hint and retry_after_s."""
+        return GatewayRefused(
+            str(self.told.get("detail", "")),
+            code=self.code,
+            hint=str(self.told.get("hint", "")),
+            retry_after_s=self.retry_after_s or None,
+            detail={"status": self.status, "retryable": self.told.get("retryable", False)},
+        )
+
+
+class Undelivered(Exception):
+    """The deadline has passed without an answer that would stand.
+
+    Attributes:
+        in_doubt: the call may have been carried out.
+        reply: the last no of the gateway's own, where there was one.
+    """
+
+    def __init__(self, *, in_doubt: bool, reply: Reply | None, address: str) -> None:
+        super().__init__()
+        self.in_doubt = in_doubt
+        self.reply = reply
+        self._address = address
+
+    def refusal(self) -> GatewayRefused | GatewayUnreachable:
+        """Return what to raise of a call that has changed nothing."""
+        if self.reply is not None:
+            return self.reply.refusal()
+        return GatewayUnreachable(f"No gateway answers at {self._address}.")
+
+
+class Calls:
+    """Makes calls to one gateway."""
+
+    def __init__(self, http: httpx2.AsyncClient, clock: Clock) -> None:
+        self._http = http
+        self._clock = clock
+
+    async def make(self, call: Call, deadline_s: float) -> Reply:
+        """Return the gateway's answer, waiting and asking again within the deadline.
+
+        Raises:
+            Undelivered: there was none in time.
+            GatewayRefused: what answers is no gateway.
+        """
+        ends_at = self._clock.monotonic() + deadline_s
+        pause_s, in_doubt, last = FIRST_PAUSE_S, False, None
+        while True:
+            wait_s = pause_s
+            try:
+                reply = await self._once(call, ends_at - self._clock.monotonic())
+            except _NEVER_SENT:
+                pass
+            except httpx2.RequestError:
+                in_doubt = True
+            else:
+                if reply is not None and not _asks_again(reply):
+                    return _doubted(reply) if in_doubt else reply
+                in_doubt = in_doubt or reply is None or reply.code in _IN_DOUBT
+                last = reply or last
+                wait_s = max(pause_s, reply.retry_after_s if reply else 0.0)
+            if self._clock.monotonic() + wait_s >= ends_at:
+                address = str(self._http.base_url)
+                raise Undelivered(in_doubt=in_doubt, reply=last, address=address)
+            await self._clock.sleep(wait_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _once(self, call: Call, left_s: float) -> Reply | None:
+        """Send it once; None where a proxy answers in the gateway's place."""
+        timeout = httpx2.Timeout(max(left_s, 1.0), connect=CONNECT_TIMEOUT_S)
+        answer = await self._http.request(
+            call.method, call.path, params=call.params, json=call.document, timeout=timeout
+        )
+        told = _document(answer)
+        if told is None:
+            if answer.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR:
+                return None
+            raise GatewayRefused(
+                f"What answers is no gateway (status {answer.status_code}).",
+                code="no_gateway_there",
+                hint="Look at the address.",
+            )
+        replayed = answer.headers.get(REPLAYED) == "true"
+        return Reply(answer.status_code, answer.content, told, replayed)
+
+
+def _asks_again(reply: Reply) -> bool:
+    if reply.code in _IN_DOUBT or reply.code == _UNDER_WAY:
+        return True
+    return reply.status in _LATER and reply.told.get("retryable") is True
+
+
+def _doubted(reply: Reply) -> Reply:
+    return Reply(reply.status, reply.body, reply.told, reply.replayed, in_doubt=True)
+
+
+def _document(answer: httpx2.Response) -> dict[str, Any] | None:
+    """Return the JSON object of an answer or a problem; None where it is neither."""
+    try:
+        told = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(told, dict) or (not answer.is_success and "code" not in told):
+        return None
+    return told
