@@ -1,4 +1,4 @@
-"""What access costs: the whole gate on a read, held against a bare SDK server's call.
+"""What access costs: the whole gate on a read against a bare SDK server's call, and signatures.
 
 usage: python -m benchmarks.access
 
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from benchmarks.calls import SECRET
 from benchmarks.floors import sdk_server
+from benchmarks.signatures import MOST_US, Judging, judgings
 from mcp_gateway.access.gate import Gate, build_gate
 from mcp_gateway.audit.trail import Trail
 from mcp_gateway.clock import Clock
@@ -158,7 +159,20 @@ async def gate_rows() -> list[Row]:
     ]
 
 
-HALVES: Final = (gate_rows,)
+async def signature_rows() -> list[Row]:
+    """Measure the signatures' half: what judging one signed order costs, by its key's kind."""
+    found = await best_in_turn({name: _awaited(work) for name, work in judgings().items()})
+    return [Row(f"a signed order, {name}", us, limit=MOST_US) for name, us in found.items()]
+
+
+def _awaited(judging: Judging) -> Work:
+    async def work() -> None:
+        judging()
+
+    return work
+
+
+HALVES: Final = (gate_rows, signature_rows)
 
 
 def measure_access() -> dict[str, Any]:

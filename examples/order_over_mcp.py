@@ -28,6 +28,7 @@ async def main(pair: str, amount: str) -> int:
         key_id=os.environ.get("KEY_ID", "sandbox-agent"),
     )
     url = os.environ.get("URL", "http://127.0.0.1:8000").rstrip("/") + "/mcp"
+    timeframe = os.environ.get("TIMEFRAME", "5m")
     order = {
         "request_id": str(uuid.uuid4()), "pair": pair, "side": "buy", "amount": amount,
         "order_type": "market",
@@ -37,7 +38,7 @@ async def main(pair: str, amount: str) -> int:
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
         for tool, arguments in (
-            ("get_candles", {"pair": pair, "timeframe": "5m", "limit": 3}),
+            ("get_candles", {"pair": pair, "timeframe": timeframe, "limit": 3}),
             ("dry_run_order", order),
             ("create_order", order),
         ):

@@ -4,6 +4,7 @@ Every face (MCP over stdio and HTTP, REST) asks here, so none can be more genero
 another. The door knows bytes and no operation; the gate knows the operation and no bytes.
 """
 
+from contextlib import suppress
 from typing import Final
 
 from mcp_gateway.access.callers import Callers, callers_from, is_own_process
@@ -28,10 +29,11 @@ from mcp_gateway.errors import (
     GatewayError,
     NotPermitted,
     QuotaExceeded,
+    StoreUnavailable,
 )
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import Bucket, KeyValue
-from mcp_gateway.storage.memory import MemoryKeyValue
+from mcp_gateway.storage.memory import Counts
 from mcp_gateway.telemetry import logs, metrics
 
 # Refusals of one caller that become audit rows in a minute.
@@ -73,7 +75,7 @@ class Gate:
         self._clock = clock
         self._audit_reads = audit_reads
         self._mode = mode
-        self._noted = MemoryKeyValue(clock)
+        self._noted = Counts(clock)
 
     @property
     def issuers(self) -> tuple[str, ...]:
@@ -134,7 +136,7 @@ class Gate:
             operation=operation and operation.name,
             channel=credentials.channel, code=refusal.code, call_id=credentials.call_id,
         )  # fmt: skip
-        if principal is not None and await self._is_worth_a_row(principal):
+        if principal is not None and self._is_worth_a_row(principal):
             event = self._event("call.refused", principal, credentials, operation, refusal)
             self._trail.note(event)
 
@@ -185,12 +187,13 @@ class Gate:
         await self._limiter.spend_reserve(principal, quota, meter)
         meter.passed = True
 
-    async def _is_worth_a_row(self, principal: Principal) -> bool:
+    def _is_worth_a_row(self, principal: Principal) -> bool:
         """Tell whether a refusal of this caller is still noted; the counters have them all."""
         caller = f"{principal.issuer}\n{principal.subject}"
         bucket = Bucket(caller, NOTED_PER_MINUTE, NOTED_PER_MINUTE)
-        if (await self._noted.take([bucket])).allowed:
-            return True
+        with suppress(StoreUnavailable):  # more callers refused at once than are counted
+            if self._noted.take([bucket]).allowed:
+                return True
         metrics.audit_rows_total.labels(result="suppressed").inc()
         return False
 

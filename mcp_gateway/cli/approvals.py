@@ -56,7 +56,7 @@ def approve_order(order_id: str, reason: str | None, yes: bool, as_json: bool) -
             click.echo("Nothing was changed.")
             return NOT_PLACED
     args = {"id": shown["order_id"], "reason": reason}
-    told = ask(settings, "approvals.approve", args)
+    told = _decided(settings, "approvals.approve", args)
     click.echo(json.dumps(told) if as_json else _end(told))
     return 0 if told["outcome"] in {"placed", "pending_approval"} else NOT_PLACED
 
@@ -72,8 +72,38 @@ def decline_order(order_id: str, reason: str, as_json: bool) -> None:
 
     Example: mcp-gateway approvals decline ID --reason "too much before the weekend"
     """
-    told = ask(Settings.load(), "approvals.decline", {"id": order_id, "reason": reason})
+    told = _decided(Settings.load(), "approvals.decline", {"id": order_id, "reason": reason})
     click.echo(json.dumps(told) if as_json else _end(told))
+
+
+def _decided(settings: Settings, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+    """Return what the gateway says of a yes or a no; of one that went away, what the ledger does.
+
+    Raises:
+        AnswerLost: with the order's state, and whose yes it was, where that can be told.
+    """
+    from mcp_gateway.errors import GatewayError
+    from mcp_gateway.transports.control import AnswerLost
+
+    try:
+        told: dict[str, Any] = ask(settings, verb, args)
+    except AnswerLost as lost:
+        try:
+            shown = ask(settings, "orders.show", {"id": args["id"]})
+        except GatewayError:
+            raise lost from None
+        raise AnswerLost(
+            f"The gateway did not answer. The order is {shown['state']}{_by(shown)}.",
+            hint=f"`mcp-gateway orders show {args['id']}` tells what becomes of it.",
+            detail={"order_id": shown["order_id"], "state": shown["state"]},
+        ) from None
+    return told
+
+
+def _by(shown: dict[str, Any]) -> str:
+    """Say who approved an order, where somebody has."""
+    yes = [step for step in shown["history"] if step["state"] == "approved"]
+    return f"; {yes[0]['detail']['by']} approved it" if yes else ""
 
 
 def _end(told: dict[str, Any]) -> str:

@@ -91,7 +91,7 @@ def new_key(
     Of an Ed25519 key the private half is printed, unless the agent made the pair and hands over
     its public half.
 
-    Example: mcp-gateway keys new --subject signal-agent --alg ed25519 --public-key agent.pem
+    Example: mcp-gateway keys new --subject signal-agent --alg ed25519 --out agent.pem
     """
     if valid_for == timedelta():
         raise click.UsageError("--valid-for 0 would make a key that never serves")

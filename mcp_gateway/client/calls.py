@@ -132,14 +132,15 @@ class Calls:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _once(self, call: Call, left_s: float) -> Reply | None:
-        """Send it once; None where a proxy answers in the gateway's place."""
+        """Send it once; None where what answers may stand before a gateway that carried it out."""
         timeout = httpx2.Timeout(max(left_s, 1.0), connect=CONNECT_TIMEOUT_S)
         answer = await self._http.request(
             call.method, call.path, params=call.params, json=call.document, timeout=timeout
         )
         told = _document(answer)
         if told is None:
-            if answer.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR:
+            changes = call.method != "GET"
+            if answer.is_server_error or (answer.is_success and changes):
                 return None
             raise GatewayRefused(
                 f"What answers is no gateway (status {answer.status_code}).",

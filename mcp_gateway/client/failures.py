@@ -9,6 +9,7 @@ class GatewayUnreachable(GatewayError):
     """No gateway answers at the address."""
 
     default_code = "gateway_unreachable"
+    retryable = True
     default_hint = "Start one with `mcp-gateway serve` or `mcp-gateway sandbox`, or name its URL."
 
 

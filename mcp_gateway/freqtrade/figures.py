@@ -1,4 +1,4 @@
-"""The bot's numbers and moments, as pydantic reads them: any may be null.
+"""The bot's numbers, moments and words, as pydantic reads them; numbers and moments may be null.
 
 What can't be (infinite, or beyond all bounds) reads as null where nothing hangs on it. An amount
 that can't be is refused: of nothing else is money made.
@@ -9,10 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from mcp_gateway.clock import from_unix
 from mcp_gateway.domain.orders import LARGEST_NUMBER
+from mcp_gateway.domain.text import one_line
 
 NOTHING = Decimal(0)
 LARGEST_RATE: Final = 1  # nobody takes more than all of it for a fee
@@ -65,3 +66,6 @@ Price = Annotated[Decimal | None, BeforeValidator(_price)]
 Rate = Annotated[Decimal | None, BeforeValidator(_rate)]  # negative where the exchange pays
 Amount = Annotated[Decimal | None, BeforeValidator(_amount)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+
+# A bot, a strategy or an exchange wrote it, and a model or a person may read it.
+Text = Annotated[str, AfterValidator(one_line)]

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from mcp_gateway.freqtrade.figures import Number
+from mcp_gateway.freqtrade.figures import Number, Text
 
 
 class _Wire(BaseModel):
@@ -13,14 +13,14 @@ class _Wire(BaseModel):
 
 class Config(_Wire):
     dry_run: bool
-    state: str
-    trading_mode: str
-    stake_currency: str
-    timeframe: str
+    state: Text
+    trading_mode: Text
+    stake_currency: Text
+    timeframe: Text
     max_open_trades: Number = None
     force_entry_enable: bool | None = None
-    bot_name: str | None = None
-    version: str | None = None
+    bot_name: Text | None = None
+    version: Text | None = None
 
 
 class Health(_Wire):
@@ -29,7 +29,7 @@ class Health(_Wire):
 
 
 class Whitelist(_Wire):
-    whitelist: list[str]
+    whitelist: list[Text]
 
 
 class Blacklist(_Wire):
@@ -38,8 +38,8 @@ class Blacklist(_Wire):
 
 
 class Lock(_Wire):
-    pair: str
-    side: str | None = None
+    pair: Text
+    side: Text | None = None
     active: bool | None = None
 
 
@@ -48,7 +48,7 @@ class Locks(_Wire):
 
 
 class Currency(_Wire):
-    currency: str
+    currency: Text
     free: Number = None
     used: Number = None
     balance: Number = None
@@ -63,8 +63,8 @@ class Currency(_Wire):
 class Balance(_Wire):
     currencies: list[Currency]
     total: Number
-    stake: str
-    note: str | None = None
+    stake: Text
+    note: Text | None = None
 
 
 class Candles(_Wire):
@@ -89,4 +89,4 @@ class Result(_Wire):
 
 
 class Entered(_Wire):
-    status: str | None = None
+    status: Text | None = None

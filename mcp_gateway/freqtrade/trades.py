@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from mcp_gateway.domain.orders import MOST_DECIMALS
 from mcp_gateway.domain.positions import Fee, Position, Trade, TradeOrder
-from mcp_gateway.freqtrade.figures import NOTHING, Amount, Moment, Number, Price, Rate, Size
+from mcp_gateway.freqtrade.figures import NOTHING, Amount, Moment, Number, Price, Rate, Size, Text
 
 # How ccxt counts precision: 2 decimal places, 3 significant digits, 4 the step itself.
 DECIMAL_PLACES, TICK_SIZE = 2, 4
@@ -21,11 +21,11 @@ class _Wire(BaseModel):
 
 
 class ForeignOrder(_Wire):
-    order_id: str
-    ft_order_side: str
-    ft_order_tag: str | None = None
-    order_type: str | None = None
-    status: str | None = None
+    order_id: Text
+    ft_order_side: Text
+    ft_order_tag: Text | None = None
+    order_type: Text | None = None
+    status: Text | None = None
     is_open: bool
     amount: Amount = None
     filled: Amount = None
@@ -69,10 +69,10 @@ class ForeignPosition(_Wire):
     """A trade but for its orders."""
 
     trade_id: Annotated[int, Field(ge=1, le=LARGEST_ID)]
-    pair: str
+    pair: Text
     is_open: bool
     is_short: bool | None = None
-    enter_tag: str | None = None
+    enter_tag: Text | None = None
     amount: Amount = None
     open_rate: Price = None
     current_rate: Price = None
@@ -101,10 +101,10 @@ class ForeignPosition(_Wire):
 class ForeignTrade(ForeignPosition):
     fee_open: Rate = None
     fee_open_cost: Number = None
-    fee_open_currency: str | None = None
+    fee_open_currency: Text | None = None
     fee_close: Rate = None
     fee_close_cost: Number = None
-    fee_close_currency: str | None = None
+    fee_close_currency: Text | None = None
     amount_precision: Size = None
     precision_mode: int | None = None
     close_profit_abs: Number = None
@@ -153,9 +153,9 @@ class UnreadableTrade(_Wire):
     """What is left of a trade of which something else makes no sense: that it is there."""
 
     trade_id: int
-    pair: str
+    pair: Text
     is_open: bool
-    enter_tag: str | None = None
+    enter_tag: Text | None = None
 
     def trade(self) -> Trade:
         return Trade(

@@ -1,6 +1,6 @@
 """What an operator asks of the records, whether a gateway runs or not: JSON-ready answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +13,7 @@ from mcp_gateway.domain.invalid import read
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import NotFound, RequestInvalid
 from mcp_gateway.freqtrade.client import FreqtradeClient
+from mcp_gateway.orders.approvals.verbs import ambiguous
 from mcp_gateway.orders.book import answers
 from mcp_gateway.orders.book.ledger import Ledger
 from mcp_gateway.orders.evidence.comparison import compare
@@ -134,18 +135,8 @@ async def _named(records: Records, args: Mapping[str, Any]) -> OrderRecord:
             "There is no such order.", code="order_unknown", hint="See `mcp-gateway orders list`."
         )
     if len(found) > 1:
-        raise _ambiguous(found)
+        raise ambiguous([one.order_id for one in found])
     return found[0]
-
-
-def _ambiguous(found: Sequence[OrderRecord]) -> RequestInvalid:
-    ids = [one.order_id for one in found]
-    return RequestInvalid(
-        f"More than one order has this id: {', '.join(ids)}.",
-        code="order_ambiguous",
-        hint="Name one by its order id, as it is written here.",
-        detail={"order_ids": ids},
-    )
 
 
 def _row(record: OrderRecord) -> dict[str, Any]:

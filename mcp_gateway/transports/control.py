@@ -49,6 +49,13 @@ class GatewayNotRunning(GatewayError):
     default_hint = "Start it with `mcp-gateway serve`, with the same MCP_GATEWAY_DATA_DIR."
 
 
+class AnswerLost(GatewayNotRunning):
+    """The request went out whole and no answer came back: what was done of it is not known."""
+
+    default_code = "answer_lost"
+    default_hint = "Look before you repeat it: it may have been done."
+
+
 class ControlRefused(GatewayError):
     """The running gateway refused the verb; code, message and hint are its own."""
 
@@ -68,18 +75,23 @@ def ask(
         What the verb answered, as JSON values.
 
     Raises:
-        GatewayNotRunning: there is no gateway, or it went away midway.
+        GatewayNotRunning: there is no gateway; as ``AnswerLost``, it went away midway.
         ControlRefused: the verb refused; with its code.
     """
     request = orjson.dumps({"verb": verb, "args": dict(args or {})})
+    is_sent = False
     try:
         with _reachable(path) as address, socket.socket(socket.AF_UNIX) as wire:
             wire.settimeout(deadline_s)
             wire.connect(address)
             wire.sendall(request + b"\n")
+            is_sent = True
             answer = orjson.loads(_line(wire))
     except (OSError, orjson.JSONDecodeError):
-        raise GatewayNotRunning("No gateway answers here.", detail={"socket": str(path)}) from None
+        detail = {"socket": str(path)}
+        if is_sent:
+            raise AnswerLost("The gateway took it, and did not answer.", detail=detail) from None
+        raise GatewayNotRunning("No gateway answers here.", detail=detail) from None
     if "error" in answer:
         raise _refused(answer["error"])
     return answer["result"]

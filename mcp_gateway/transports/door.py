@@ -202,11 +202,13 @@ class Door:
         try:
             if principal is not None and not principal.scopes:
                 raise NotPermitted("The token allows nothing.", detail={"scope": ""})
-            document = bodies.parse(visit.body or b"") if kind == JSON else None
-            if route is MCP and document is not None:
+            if kind != JSON:
+                return None
+            document = bodies.parse(visit.body or b"")
+            if route is MCP:
                 rpc.check(document)
                 rpc.check_headers(visit.headers, document)
-            return document
+            return document  # noqa: TRY300 - beside the refusals that it can end in
         except GatewayError as refusal:
             if principal is not None:
                 await self._gateway.gate.note_refusal(principal, credentials, refusal)

@@ -64,13 +64,13 @@ class Route:
         """Every status of a problem that this route can answer, ascending."""
         told = {*self.refusals, 400, 431, 500}
         if not self.probe:
-            told |= {403, 421}  # origin, host
+            told |= {403, 421, 429}  # origin, host, a flood from the address
         if self.guarded:
             told |= {401, 403}
         if self.method == "POST":
             told |= {408, 413, 415}
         if self.operation is not None:
-            told |= {422, 429, 503}
+            told |= {422, 503}
         return tuple(sorted(told - self.also.keys()))
 
 

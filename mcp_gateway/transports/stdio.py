@@ -16,6 +16,7 @@ from mcp_gateway.settings import Settings
 from mcp_gateway.storage.hold import STDIO
 from mcp_gateway.transports.control import Verbs, control_socket
 from mcp_gateway.transports.credentials import caller
+from mcp_gateway.transports.lines import checked_lines
 from mcp_gateway.transports.mcp.server import GatedServer
 from mcp_gateway.transports.signals import answered
 
@@ -57,7 +58,8 @@ async def serve_stdio(
             group.start_soon(_leave_on_signal, gateway)
             halt = gateway.local_halts.by_signal
             async with _controlled(gateway, verbs), answered(signal.SIGUSR1, halt):
-                await GatedServer(gateway).run_stdio_async()
+                with checked_lines(settings.max_body_bytes):
+                    await GatedServer(gateway).run_stdio_async()
         group.cancel_scope.cancel()
 
 

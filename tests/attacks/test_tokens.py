@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mcp_gateway.access.tokens.identity import LEEWAY_S
 from mcp_gateway.access.tokens.issuers import one_box
 from mcp_gateway.access.tokens.issuersfile import load_issuers
+from mcp_gateway.access.tokens.jwks import COOLDOWN_S
 from mcp_gateway.access.tokens.verifier import TokenVerifier
 from mcp_gateway.errors import NotAuthenticated
 from tests.support.clock import ManualClock
@@ -17,7 +18,18 @@ from tests.support.faces import FACES, LET_IN
 from tests.support.forged import LONGEST_S, OF_THE_BOX, raw_claims
 from tests.support.forged_issued import OF_ISSUERS
 from tests.support.gateway import settings_for
-from tests.support.issuers import DESK, FLOOR, VAULT, ed25519, p256, rsa_key, three_issuers
+from tests.support.issuers import (
+    DESK,
+    FLOOR,
+    VAULT,
+    ed25519,
+    issuers_file,
+    p256,
+    published,
+    rsa_key,
+    three_issuers,
+)
+from tests.support.rogue import Connection
 from tests.support.tokens import AUDIENCE, ISSUER, NOW, SECRET, compact, forge
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -100,6 +112,39 @@ async def test_every_face_refuses_every_one_of_them(tmp_path: Path, face: str) -
     assert len(told) >= 60
     assert let_in == dict.fromkeys(GENUINE, LET_IN)
     assert expired == ["token_expired", "token_expired"]
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_keys_of_an_issuer_that_is_down_cannot_be_made_up(tmp_path: Path, face: str) -> None:
+    """While nobody can say whose key it is nobody is let in; and the caller is told to wait."""
+
+    async def down(connection: Connection) -> None:
+        await connection.reset()
+
+    async with published(misbehaves=down) as issuer:
+        table = {"issuer": DESK, "algorithm": "EdDSA", "jwks_url": issuer.url}
+        settings = settings_for(tmp_path, issuers_file=issuers_file(tmp_path, desk=table))
+        async with FACES[face](settings) as shows:
+            told = [await shows(ed25519().token(iss=DESK)) for _ in range(5)]
+    assert told == ["issuer_unavailable"] * 5
+    assert issuer.fetches == 1
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_key_that_is_withdrawn_opens_no_face(tmp_path: Path, face: str) -> None:
+    """It opened all of them a moment before, and the token is the same."""
+    old, new = (
+        ed25519(name, name).token(iss=DESK, scope="positions:read") for name in ("old", "new")
+    )
+    async with published(ed25519("old", "old")) as issuer:
+        table = {"issuer": DESK, "algorithm": "EdDSA", "jwks_url": issuer.url}
+        settings = settings_for(tmp_path, issuers_file=issuers_file(tmp_path, desk=table))
+        async with FACES[face](settings) as shows:
+            before = await shows(old)
+            issuer.keys = (ed25519("new", "new"),)
+            shows.clock.advance(COOLDOWN_S)
+            told = [before, await shows(new), await shows(old)]
+    assert told == [LET_IN, LET_IN, "token_invalid"]
 
 
 def test_the_token_that_the_forgeries_vary_is_itself_accepted() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import anyio
+import psycopg
 import pytest
 
 from mcp_gateway.clock import Clock
@@ -20,7 +21,7 @@ from mcp_gateway.storage.sql import Store
 from tests.support.clock import START, ManualClock
 from tests.support.desk import Desk, admission, open_desk, order, refused
 from tests.support.halting import halted, new_halt, resumed
-from tests.support.servers import Child
+from tests.support.servers import Child, plain
 from tests.support.tradingbot import TradingBot
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
@@ -175,3 +176,57 @@ async def test_a_database_that_goes_down_releases_nothing(
         await anyio.to_thread.run_sync(own_postgres.start)
         await other.refresh()
         assert sorted(held.scope for held in await one.in_force()) == ["agent", "all"]
+
+
+async def test_a_database_that_comes_back_older_loses_no_halt(
+    own_postgres: Child, tmp_path: Path
+) -> None:
+    """Restored from a backup, or failed over to a replica that lagged: nobody has released it."""
+    server, _, _ = own_postgres.url.rpartition("/")
+    admin = plain(own_postgres.url)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE gateway")
+    async with two(f"{server}/gateway", tmp_path) as (one, other):
+        for halts in (one, other):
+            await halts.refresh()
+        await one._store.close()
+        await other._store.close()
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE older TEMPLATE gateway")
+        await one._store.open()
+        await other._store.open()
+        await halted(one, agent="agent-a")
+        other.local.file.write("stop")
+        for halts in (one, other, one):
+            await halts.refresh()
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute("DROP DATABASE gateway WITH (FORCE)")
+            connection.execute("ALTER DATABASE older RENAME TO gateway")
+        for halts in (one, other, one):
+            await halts.refresh()
+            held = sorted(one.code for one in await halts.in_force())
+            assert held == ["file", "operator"]
+        assert other.local.file.seen() is not None
+        await resumed(one)
+        await other.refresh()
+        assert (other.local.file.seen(), other.local.in_force()) == (None, ())
+
+
+async def test_a_halt_waits_for_no_thousand_releases(postgres_url: str, tmp_path: Path) -> None:
+    """All are released in one transaction, and the other gateway's halt is there behind it."""
+    async with two(postgres_url, tmp_path) as (one, other):
+        await halted(one, agent="agent-a")
+        with psycopg.connect(plain(postgres_url)) as connection:
+            connection.execute(
+                "INSERT INTO halts (scope, name, code, at, by, reason) SELECT 'agent', 'n' || i,"
+                " 'operator', (SELECT at FROM halts), 'x', 'r' FROM generate_series(1, 999) i"
+            )
+        async with anyio.create_task_group() as group:
+            group.start_soon(resumed, one)
+            await anyio.sleep(0.05)
+            late = await other.set(new_halt(reason="meanwhile"))
+        assert late is not None
+        assert late.id is not None
+        assert {held.reason for held in await one.in_force()} <= {"meanwhile"}
+        released = [row for row in await one.recent(2000) if row.released_at is not None]
+        assert len(released) >= 1000

@@ -226,10 +226,14 @@ def test_the_policy_that_the_configuration_page_shows_loads(tmp_path: Path) -> N
 def test_the_desktop_apps_configuration_starts_commands_that_exist(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Both servers: the command, its options, and settings that stdio would start with."""
+    """Each server: the command, its options, and settings that it would start with."""
     told = json.loads((ROOT / "claude_desktop_config.example.json").read_text(encoding="utf-8"))
     servers = told["mcpServers"]
-    assert [server["args"] for server in servers.values()] == [["stdio"], ["sandbox", "--stdio"]]
+    assert [server["args"] for server in servers.values()] == [
+        ["stdio"],
+        ["bridge", "--url", "https://gateway.example"],
+        ["sandbox", "--stdio"],
+    ]
     for server in servers.values():
         name, *arguments = server["args"]
         command = cli.get_command(click.Context(cli), name)

@@ -11,15 +11,14 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client
-from mcp.client import ClientRequestContext
 from mcp.client.session import ElicitationFnT
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
 from mcp_gateway.client import GatewayAuth
 from mcp_gateway.sandbox.bot import Sandbox
 from tests.support.books import bot_tags
+from tests.support.elicited import DECLINED, YES, Asked
 from tests.support.gateway import TRADER, TRADER_SCOPES
 from tests.support.mcpserver import Era
 from tests.support.processes import Serving, before, environment, run, serving, token
@@ -68,27 +67,6 @@ def trusting(real_bot: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("trusting")
     with serving(folder, **settings(real_bot, folder, asks=True)) as served:
         yield served
-
-
-class Person:
-    """Sits at a client, reads what it shows, and answers."""
-
-    def __init__(self, answer: ElicitResult) -> None:
-        self.answer = answer
-        self.shown: list[str] = []
-
-    async def __call__(
-        self,
-        context: ClientRequestContext,  # noqa: ARG002  (the SDK's signature)
-        params: ElicitRequestParams,
-    ) -> ElicitResult:
-        assert isinstance(params, ElicitRequestFormParams)
-        self.shown.append(params.message)
-        return self.answer
-
-
-def saying_yes() -> Person:
-    return Person(ElicitResult(action="accept", content={"approve": True}))
 
 
 @asynccontextmanager
@@ -260,7 +238,7 @@ async def test_the_person_at_a_modern_client_is_asked_over_http(
     clean_bot: Sandbox, trusting: Serving
 ) -> None:
     """2026-07-28: the first answer is the question; the client calls again, signed anew."""
-    person, wanted = saying_yes(), order()
+    person, wanted = Asked(YES), order()
     async with agent(trusting, person) as client:
         assert client.protocol_version == MODERN
         answer = await told(client, "create_order", **wanted)
@@ -274,7 +252,7 @@ async def test_the_person_at_a_modern_client_is_asked_over_http(
 
 async def test_the_person_at_a_modern_client_says_no(clean_bot: Sandbox, trusting: Serving) -> None:
     """Declined for good."""
-    async with agent(trusting, Person(ElicitResult(action="decline"))) as client:
+    async with agent(trusting, Asked(DECLINED)) as client:
         result = await client.call_tool("create_order", order())
     assert result.is_error
     assert (result.structured_content or {})["code"] == "declined"
@@ -285,7 +263,7 @@ async def test_an_older_client_over_stateless_http_gets_the_plain_answer(
     clean_bot: Sandbox, trusting: Serving
 ) -> None:
     """There is no way back to it, and that is no failure: another person decides."""
-    person = saying_yes()
+    person = Asked(YES)
     async with agent(trusting, person, mode="legacy") as client:
         assert client.protocol_version == HANDSHAKE
         answer = await told(client, "create_order", **order())
@@ -299,7 +277,7 @@ async def test_a_client_that_the_policy_does_not_trust_is_not_asked(
     clean_bot: Sandbox, gateway: Serving
 ) -> None:
     """Off by default, whatever the client says of itself."""
-    person = saying_yes()
+    person = Asked(YES)
     async with agent(gateway, person) as client:
         answer = await told(client, "create_order", **order())
         await told(client, "cancel_order", request_id=answer["request_id"])
@@ -319,7 +297,7 @@ async def test_the_person_at_a_desktop_client_is_asked_over_stdio(
     server = StdioServerParameters(
         command=sys.executable, args=["-m", "mcp_gateway", "stdio"], env=env, cwd=tmp_path
     )
-    person = saying_yes()
+    person = Asked(YES)
     with (tmp_path / "stderr.log").open("w") as errors:
         transport = stdio_client(server, errlog=errors)
         async with Client(transport, mode=mode, elicitation_callback=person) as client:

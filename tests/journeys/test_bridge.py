@@ -22,9 +22,11 @@ from pydantic import BaseModel
 from mcp_gateway.access.clients import hash_password
 from mcp_gateway.clock import Clock
 from mcp_gateway.settings import child_environment
+from tests.house.repository import ROOT
 from tests.support.gateway import HMAC_SECRET, JWT_SECRET, TRADER, TRADER_SCOPES
 from tests.support.mcpserver import ERAS, Era
 from tests.support.pipe import Pipe, piped
+from tests.support.policy import POLICY_FILE
 from tests.support.processes import serving, token
 from tests.support.standin import TIMEFRAME, stand_in
 from tests.support.tokens import forge
@@ -220,6 +222,38 @@ async def talk(pipe: Pipe) -> None:
     await pipe.write(b"this is no JSON")
     await pipe.write(b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]')
     await pipe.write(b'{"jsonrpc":"2.0","id":2,"id":3,"method":"ping"}')
+
+
+@pytest.mark.parametrize("name", ["freqtrade", "freqtrade-remote"])
+async def test_the_desktop_app_s_example_starts_a_server_that_answers(
+    tmp_path: Path, name: str
+) -> None:
+    """Its very settings, with the true paths and addresses put in, as a person would."""
+    path = ROOT / "claude_desktop_config.example.json"
+    told = orjson.loads(path.read_bytes())["mcpServers"][name]
+    async with stand_in() as bot:
+        clients = str(clients_file(tmp_path))
+        with serving(tmp_path, FREQTRADE_URL=bot.url, MCP_GATEWAY_CLIENTS_FILE=clients) as gateway:
+            true = with_client(tmp_path) | {
+                "FREQTRADE_URL": bot.url,
+                "MCP_GATEWAY_POLICY": str(POLICY_FILE),
+            }
+            env = child_environment() | told["env"]
+            env |= {key: value for key, value in true.items() if key in told["env"]}
+            env["MCP_GATEWAY_DATA_DIR"] = str(tmp_path / "desktop")
+            arguments = [gateway.url if "example" in word else word for word in told["args"]]
+            server = StdioServerParameters(
+                command=sys.executable,
+                args=["-m", "mcp_gateway", *arguments],
+                env=env,
+                cwd=tmp_path,
+            )
+            with (tmp_path / "desktop.log").open("w") as log:
+                async with Client(stdio_client(server, errlog=log)) as client:
+                    names = [tool.name for tool in (await client.list_tools()).tools]
+                    candles = await client.call_tool("get_candles", CANDLES)
+    assert candles.structured_content["count"] == 2
+    assert ("create_order" in names) == (name == "freqtrade-remote")
 
 
 class Choice(BaseModel):

@@ -9,8 +9,7 @@ import pytest
 from mcp_gateway.gateway import open_gateway
 from mcp_gateway.sandbox.bot import Sandbox
 from tests.support.books import emptied
-from tests.support.gateway import settings_for
-from tests.support.processes import token
+from tests.support.processes import settings_before, token
 from tests.support.wires import Call, Told, in_memory
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
@@ -35,13 +34,7 @@ async def test_a_dry_run_expects_what_a_real_bot_buys_and_sells(
     The entry has a price of its own, for the market moves between look and order.
     """
     emptied(real_bot)
-    settings = settings_for(
-        tmp_path,
-        freqtrade_url=real_bot.freqtrade_url,
-        freqtrade_username=real_bot.freqtrade_username,
-        freqtrade_password=real_bot.freqtrade_password,
-        policy=real_bot.policy,
-    )
+    settings = settings_before(real_bot, tmp_path)
     async with open_gateway(settings) as gateway, in_memory(gateway, token()) as call:
         looked = {"request_id": str(uuid.uuid4()), "pair": PAIR, "order_type": "market"}
         price = (await call("dry_run_order", **looked, side="buy", amount="0.1"))["price"]

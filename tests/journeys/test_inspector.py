@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 
 from mcp_gateway.domain.operations import TOOLS
 from mcp_gateway.sandbox.bot import Sandbox
+from mcp_gateway.settings import child_environment
+from tests.support.books import bot_tags
+from tests.support.gateway import HMAC_SECRET, TRADER
 from tests.support.inspector.installed import inspector, with_node
-from tests.support.processes import before, environment, serving, token
+from tests.support.processes import Serving, before, environment, serving, token
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]  # it may have to be installed
 
@@ -21,7 +25,7 @@ REFUSED = 5  # the Inspector's exit code for a result with isError
 LIST = ("--method", "tools/list", "--format", "json")
 CALL = ("--method", "tools/call", "--format", "json", "--tool-name")
 CANDLES = ("get_candles", "--tool-arg", "pair=BTC/USDT", "timeframe=5m", "limit=3")
-WIRES = ("stdio", "http", "http modern")
+WIRES = ("stdio", "http", "http modern", "bridge")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,20 @@ def targets(
             "stdio": (*command, *given),
             "http": http,
             "http modern": (*http, "--protocol-era", "modern"),
+            "bridge": ("--config", str(bridged(folder, served)), "--server", "bridge"),
         }
+
+
+def bridged(folder: Path, served: Serving) -> Path:
+    """Return the Inspector's configuration of a bridge to a gateway, with token and key."""
+    env = {"MCP_GATEWAY_TOKEN": token(), "HMAC_SECRET": HMAC_SECRET, "MCP_GATEWAY_SUBJECT": TRADER}
+    server = {
+        "type": "stdio", "command": sys.executable, "env": child_environment() | env,
+        "args": ["-m", "mcp_gateway", "bridge", "--url", served.url],
+    }  # fmt: skip
+    path = folder / "inspector.json"
+    path.write_text(json.dumps({"mcpServers": {"bridge": server}}))
+    return path
 
 
 def inspect(
@@ -101,3 +118,19 @@ def test_the_inspector_is_told_why_an_order_is_refused(
     told = inspect(launcher, tmp_path, targets["http"], *CALL, *order)
     assert told.returncode == REFUSED
     assert "signature_missing" in told.stdout
+
+
+def test_the_inspector_trades_through_the_bridge(
+    launcher: Path, targets: dict[str, tuple[str, ...]], tmp_path: Path, clean_bot: Sandbox
+) -> None:
+    """What can't sign itself has the bridge sign for it; a second time is no second trade."""
+    order = (
+        "create_order", "--tool-arg", f"request_id={uuid.uuid4()}",
+        "pair=BTC/USDT", "side=buy", "amount=0.001", "order_type=market",
+    )  # fmt: skip
+    first, again = (
+        answered(inspect(launcher, tmp_path, targets["bridge"], *CALL, *order)) for _ in range(2)
+    )
+    assert first["structuredContent"]["outcome"] == "placed"
+    assert again["structuredContent"] == first["structuredContent"]
+    assert len(bot_tags(clean_bot.database)) == 1

@@ -13,8 +13,7 @@ from mcp_gateway.domain.operations import TOOLS
 from mcp_gateway.gateway import open_gateway
 from mcp_gateway.sandbox.bot import Sandbox
 from tests.support.books import emptied
-from tests.support.gateway import settings_for
-from tests.support.processes import token
+from tests.support.processes import settings_before, token
 from tests.support.tool_list import PINNED, as_sent, listed
 from tests.support.wires import FAILED, in_memory
 
@@ -62,13 +61,7 @@ async def test_every_real_answer_fits_its_published_schema(
 ) -> None:
     """Answers and refusals: many clients throw away what does not fit."""
     emptied(real_bot)
-    settings = settings_for(
-        tmp_path,
-        freqtrade_url=real_bot.freqtrade_url,
-        freqtrade_username=real_bot.freqtrade_username,
-        freqtrade_password=real_bot.freqtrade_password,
-        policy=real_bot.policy,
-    )
+    settings = settings_before(real_bot, tmp_path)
     answered = []
     async with open_gateway(settings) as gateway, in_memory(gateway, token()) as call:
         seen = await call("dry_run_order", **{**RESTING, "order_type": "market"})

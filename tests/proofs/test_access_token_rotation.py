@@ -11,7 +11,7 @@ from tests.proofs.access.token_rotation import LEAST_ROTATIONS, prove, report
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
-CALLS = 2_000
+CALLS = 1_000
 
 
 async def test_no_call_fails_while_an_issuer_exchanges_its_keys(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -18,23 +19,36 @@ from mcp_gateway.transports.door import Door
 from mcp_gateway.transports.mcp.server import GatedServer
 from mcp_gateway.transports.rest.routes import rest_routes
 from mcp_gateway.transports.routes import MCP
+from tests.support.clock import ManualClock
 from tests.support.gateway import BASE_URL, ToldGateway, code_of
 from tests.support.mcpserver import Era
 from tests.support.mcpserver import code_of as code_of_error
 
 LET_IN = "let in"
-# The code that a call with this token ends in, or LET_IN.
-Shows = Callable[[str], Awaitable[str]]
 Revoked = Revocations | None
-Face = Callable[..., AbstractAsyncContextManager[Shows]]  # settings, and what was revoked
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open face, and the clock of the gateway behind it."""
+
+    clock: ManualClock
+    asks: Callable[[str], Awaitable[str]]
+
+    async def __call__(self, token: str) -> str:
+        """Return the code that a call with this token ends in, or LET_IN."""
+        return await self.asks(token)
+
+
+Face = Callable[..., AbstractAsyncContextManager[Opened]]  # settings, and what was revoked
 
 
 @asynccontextmanager
 async def _over_http(
-    settings: Settings, revoked: Revoked
+    told: ToldGateway,
 ) -> AsyncIterator[Callable[[str], httpx2.AsyncClient]]:
     """Open the whole HTTP face; the tokens' bytes go into the header as they are."""
-    gateway = cast("Gateway", ToldGateway(settings, revoked))
+    gateway, settings = cast("Gateway", told), told.settings
     server = GatedServer(gateway)
     mcp = server.streamable_http_app(
         streamable_http_path=MCP.path, json_response=True, stateless_http=True
@@ -55,39 +69,43 @@ async def _over_http(
 @asynccontextmanager
 async def mcp_over_http(
     era: Era, settings: Settings, revoked: Revoked = None
-) -> AsyncIterator[Shows]:
+) -> AsyncIterator[Opened]:
     """Speak MCP over HTTP through the SDK's client, in one era."""
-    async with _over_http(settings, revoked) as client:
+    told = ToldGateway(settings, revoked)
+    async with _over_http(told) as client:
 
         async def shows(token: str) -> str:
             async with client(token) as http:
                 wire = streamable_http_client(f"{BASE_URL}{MCP.path}", http_client=http)
                 return await _asked(Client(wire, mode=era))
 
-        yield shows
+        yield Opened(told.clock, shows)
 
 
 @asynccontextmanager
-async def rest(settings: Settings, revoked: Revoked = None) -> AsyncIterator[Shows]:
+async def rest(settings: Settings, revoked: Revoked = None) -> AsyncIterator[Opened]:
     """Call the predecessor's endpoints."""
-    async with _over_http(settings, revoked) as client:
+    told = ToldGateway(settings, revoked)
+    async with _over_http(told) as client:
 
         async def shows(token: str) -> str:
             async with client(token) as http:
                 answer = await http.get("/api/v1/positions/open")
             if answer.is_success:
                 return LET_IN
-            assert answer.status_code == 401
-            assert answer.headers["www-authenticate"].startswith("Bearer ")
+            assert answer.status_code in {401, 503}
+            if answer.status_code == 401:
+                assert answer.headers["www-authenticate"].startswith("Bearer ")
             return code_of(answer)
 
-        yield shows
+        yield Opened(told.clock, shows)
 
 
 @asynccontextmanager
-async def stdio(era: Era, settings: Settings, revoked: Revoked = None) -> AsyncIterator[Shows]:
+async def stdio(era: Era, settings: Settings, revoked: Revoked = None) -> AsyncIterator[Opened]:
     """Be the process whose MCP_GATEWAY_TOKEN this is; nothing but the pipe is left out."""
-    server = GatedServer(cast("Gateway", ToldGateway(settings, revoked)))
+    told = ToldGateway(settings, revoked)
+    server = GatedServer(cast("Gateway", told))
 
     async def shows(token: str) -> str:
         shown = Credentials("stdio", token, Unsigned("signature_missing"), "stdio")
@@ -97,7 +115,7 @@ async def stdio(era: Era, settings: Settings, revoked: Revoked = None) -> AsyncI
         finally:
             caller.reset(before)
 
-    yield shows
+    yield Opened(told.clock, shows)
 
 
 async def _asked(client: Client) -> str:

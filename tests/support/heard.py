@@ -1,4 +1,4 @@
-"""What one module logs, whatever other tests have made of the loggers."""
+"""What one module logs, whatever other tests have made of the loggers; and the loggers as they were."""
 
 import logging
 from collections.abc import Iterator, MutableMapping
@@ -8,6 +8,17 @@ from typing import Any
 
 import structlog
 from structlog.testing import LogCapture
+
+
+@contextmanager
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what the block configures."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from typing import Any
 from mcp_gateway.access.tokens.issuing import TokenIssuer
 from mcp_gateway.clock import Clock
 from mcp_gateway.sandbox.bot import Sandbox
-from mcp_gateway.settings import child_environment
-from tests.support.gateway import HMAC_SECRET, JWT_SECRET, TRADER, TRADER_SCOPES
+from mcp_gateway.settings import Settings, child_environment
+from tests.support.gateway import HMAC_SECRET, JWT_SECRET, TRADER, TRADER_SCOPES, settings_for
 from tests.support.policy import POLICY_FILE
 
 START_S = 60.0
@@ -36,6 +36,14 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
         "FREQTRADE_URL": "http://127.0.0.1:9",  # nobody: a test names the bot it means
     }
     return child_environment() | told | settings
+
+
+def settings_before(bot: Sandbox, folder: Path) -> Settings:
+    """Return settings of a one-box server in ``folder`` before a real bot, with its policy."""
+    return settings_for(
+        folder, freqtrade_url=bot.freqtrade_url, freqtrade_username=bot.freqtrade_username,
+        freqtrade_password=bot.freqtrade_password, policy=bot.policy,
+    )  # fmt: skip
 
 
 def before(bot: Sandbox) -> dict[str, str]:

@@ -22,6 +22,7 @@ from mcp_gateway.health import KEPT_S
 from mcp_gateway.settings import Settings
 from mcp_gateway.storage.kv import open_kv
 from mcp_gateway.storage.sql import Store
+from tests.support import keys
 from tests.support.clock import ManualClock
 from tests.support.policy import POLICY_FILE
 from tests.support.servers import Child
@@ -241,6 +242,21 @@ async def test_a_bot_that_is_down_degrades_and_two_dead_parts_are_unhealthy(
     async with running(settings(tmp_path, database_url_given=url), bot, clock) as gateway:
         await gateway.ensure_store_is_ours()
         assert (await gateway.health()).status == "unhealthy"
+
+
+async def test_a_broken_keys_file_degrades_and_is_named(tmp_path: Path) -> None:
+    """The keys read before stay in force; an operator must see that a change did not arrive."""
+    clock = ManualClock()
+    path = keys.written(tmp_path / "keys.json", keys.record())
+    async with running(settings(tmp_path), TradingBot(clock), clock) as gateway:
+        await gateway.ensure_store_is_ours()
+        gateway.gate.keys.load()
+        assert "keys" not in (await gateway.health()).services
+        path.write_text("{")
+        await gateway.gate.keys.look()
+        clock.advance(KEPT_S + 1)
+        health = await gateway.health()
+    assert (health.status, health.services["keys"]) == ("degraded", "unhealthy")
 
 
 async def test_health_waits_for_no_hanging_service(tmp_path: Path) -> None:

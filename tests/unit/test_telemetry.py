@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-import structlog
 
 from mcp_gateway.telemetry import logs, metrics
+from tests.support.heard import logging_as_it_was
 
 pytestmark = pytest.mark.unit
 PREDECESSOR = {"timestamp", "level", "name", "message"}
@@ -18,12 +18,8 @@ PREDECESSOR = {"timestamp", "level", "name", "message"}
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """What a test configures ends with it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    with logging_as_it_was():
+        yield
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from mcp_gateway.access.tokens.revocation_watch import RevocationWatch
 from mcp_gateway.access.tokens.revocations import Revocation, next_second
 from mcp_gateway.access.tokens.verifier import TokenVerifier
 from mcp_gateway.clock import Clock
+from mcp_gateway.domain.text import one_line
 from mcp_gateway.errors import RequestInvalid
 
 LONGEST_REASON: Final = 1000
@@ -26,13 +27,11 @@ def _name(text: str) -> str:
     return text
 
 
-def _line(text: str) -> str:
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
-
-
 Name = Annotated[str, AfterValidator(_name)]
 Reason = Annotated[
-    str, AfterValidator(_line), StringConstraints(min_length=1, max_length=LONGEST_REASON)
+    str,
+    AfterValidator(lambda text: one_line(text, LONGEST_REASON + 1)),
+    StringConstraints(min_length=1, max_length=LONGEST_REASON),
 ]
 
 

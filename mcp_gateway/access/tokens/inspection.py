@@ -25,7 +25,7 @@ async def look_at_issuers(settings: Settings, clock: Clock) -> list[Seen]:
     """
     found = []
     for issuer in others_from(settings, clock):
-        await issuer.source.seek()
+        await issuer.source.seek(None)
         keys, trouble = len(issuer.source.keys), issuer.source.trouble
         found.append(Seen(issuer.name, issuer.issuer, keys, trouble))
     return found

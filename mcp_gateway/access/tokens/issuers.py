@@ -10,6 +10,7 @@ from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import SHORTEST_SECRET_BYTES
 
 ANYBODY: Final = ("*",)
+CALL_AGAIN_S: Final = 5.0  # what a caller waits whose issuer does not tell its keys
 
 
 class KeySource(Protocol):
@@ -25,7 +26,7 @@ class KeySource(Protocol):
         """Why the keys could not be renewed last time, None where they could."""
         ...
 
-    async def seek(self) -> None:
+    async def seek(self, key_id: str | None) -> None:
         """Look for keys anew, because a token names one that is not among them."""
         ...
 
@@ -42,7 +43,7 @@ class FixedKeys:
     def __init__(self, keys: KeySet) -> None:
         self.keys: Final = keys
 
-    async def seek(self) -> None:
+    async def seek(self, _key_id: str | None) -> None:
         """Do nothing: there are no others."""
 
     async def keep(self) -> None:

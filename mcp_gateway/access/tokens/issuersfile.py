@@ -72,7 +72,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], list[str]]:
         return {}, [f"cannot be read ({error.strerror})"]
     except (ValueError, RecursionError):
         return {}, [f"not TOML in UTF-8 of at most {LARGEST_BYTES} bytes"]
-    faults = _writers(path)
+    faults = writers(path.name, path.stat())
     if unknown := sorted(set(document) - {"issuers"}):
         faults.append(f"unknown table {' '.join(unknown)}")
     table = document.get("issuers")
@@ -91,14 +91,13 @@ def _bytes(path: Path) -> bytes:
     return raw
 
 
-def _writers(path: Path) -> list[str]:
+def writers(name: str, found: os.stat_result) -> list[str]:
     """Return why others than the gateway's user (or root) could change a file."""
-    found = path.stat()
     faults = []
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        faults.append(f"{path.name}: others can write it; chmod go-w")
+        faults.append(f"{name}: others can write it; chmod go-w")
     if found.st_uid not in {0, os.geteuid()}:
-        faults.append(f"{path.name}: belongs to another user; chown it")
+        faults.append(f"{name}: belongs to another user; chown it")
     return faults
 
 
@@ -135,7 +134,7 @@ def _file_faults(path: Path, field: str, algorithm: object) -> list[str]:
         raw = _bytes(path)
         if field == "key_file" and algorithm in ASYMMETRIC:
             read_key_file(raw, cast("Asymmetric", algorithm))
-        return _writers(path)
+        return writers(path.name, path.stat())
     except OSError as error:
         return [f"{path} cannot be read ({error.strerror})"]
     except ValueError as error:

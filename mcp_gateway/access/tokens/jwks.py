@@ -13,6 +13,7 @@ import anyio
 from mcp_gateway.access.tokens import fetching
 from mcp_gateway.access.tokens.compact import strict_object
 from mcp_gateway.access.tokens.fetching import FetchFailed
+from mcp_gateway.access.tokens.issuers import CALL_AGAIN_S
 from mcp_gateway.access.tokens.publickeys import Asymmetric, KeySet, read_jwks
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import IssuerUnavailable
@@ -79,23 +80,34 @@ class JwksKeys:
         """Why the last fetch brought nothing, None where it brought keys."""
         return self._trouble
 
-    async def seek(self) -> None:
+    async def seek(self, key_id: str | None) -> None:
         """Fetch the keys now, unless that was done for an unknown key a moment ago.
 
         Raises:
             IssuerUnavailable: too many wait for them already.
         """
-        if self._flight is None and self._is_cooling():
-            return
         if self._waiting >= MOST_WAITING:
-            raise IssuerUnavailable("Too many callers wait for the keys of the token's issuer.")
+            raise IssuerUnavailable(
+                "Too many callers wait for the keys of the token's issuer.",
+                retry_after_s=CALL_AGAIN_S,
+            )
         self._waiting += 1
         try:
             # Shielded: whoever asks and hangs up must not stop the fetch that others wait for.
             with anyio.CancelScope(shield=True):
-                await self._renew()
+                await self._look_for(key_id)
         finally:
             self._waiting -= 1
+
+    async def _look_for(self, key_id: str | None) -> None:
+        if self._flight is not None:  # begun before the key was published, perhaps
+            await self._flight.wait()
+        if self.keys.find(key_id) is not None:
+            return
+        if self._flight is not None:  # begun since
+            await self._flight.wait()
+        elif not self._is_cooling():
+            await self._renew()
             self._sought_at = self._clock.monotonic()
 
     async def keep(self) -> None:

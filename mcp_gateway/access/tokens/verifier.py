@@ -12,7 +12,7 @@ import anyio
 
 from mcp_gateway.access.tokens.compact import LONGEST_TOKEN_CHARS, invalid, take_apart
 from mcp_gateway.access.tokens.identity import LEEWAY_S, Proven, expired, proven
-from mcp_gateway.access.tokens.issuers import Issuer
+from mcp_gateway.access.tokens.issuers import CALL_AGAIN_S, Issuer
 from mcp_gateway.access.tokens.publickeys import KeySet
 from mcp_gateway.access.tokens.revocations import Revocations
 from mcp_gateway.clock import Clock
@@ -33,11 +33,12 @@ class _Known(NamedTuple):
 class UnknownKey(NotAuthenticated):
     """A token names a key that its issuer is not known to have (yet)."""
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: Issuer, key_id: str | None) -> None:
         super().__init__(
             "The token is not acceptable: signed by no known key.", code="token_invalid"
         )
         self.issuer = issuer
+        self.key_id = key_id
 
 
 class TokenVerifier:
@@ -92,13 +93,15 @@ class TokenVerifier:
         try:
             return self.verify(token)
         except UnknownKey as unknown:
-            await unknown.issuer.source.seek()
+            await unknown.issuer.source.seek(unknown.key_id)
         try:
             return self.verify(token)
         except UnknownKey as unknown:
             if unknown.issuer.source.trouble is None:
                 raise
-            raise IssuerUnavailable("The keys of the token's issuer can't be fetched.") from None
+            raise IssuerUnavailable(
+                "The keys of the token's issuer can't be fetched.", retry_after_s=CALL_AGAIN_S
+            ) from None
 
     def verify(self, token: str) -> Principal:
         """Return the principal that a compact JWT proves, by the keys at hand.
@@ -139,7 +142,7 @@ class TokenVerifier:
         keys = issuer.source.keys
         key = keys.find(compact.key_id)
         if key is None:
-            raise UnknownKey(issuer)
+            raise UnknownKey(issuer, compact.key_id)
         if not key.fits(issuer.algorithm, compact.signed, compact.signature):
             invalid("not a token of this server")
         return _Known(proven(compact.claims, issuer, now), issuer, keys)

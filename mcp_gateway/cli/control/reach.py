@@ -19,15 +19,17 @@ def ask(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
     """Return a verb's answer, from whoever can give it.
 
     Raises:
-        GatewayNotRunning: nobody answers, and the store alone can't.
+        GatewayNotRunning: nobody answers, and the store alone can't; as ``AnswerLost``, the
+            gateway took it, and it is not to be done a second time.
         GatewayError: the gateway, or the store, refuses.
     """
-    from mcp_gateway.transports.control import GatewayNotRunning
+    from mcp_gateway.transports.control import AnswerLost, GatewayNotRunning
 
+    row = VERBS[verb]
     try:
         return ask_running(settings, verb, args)
-    except GatewayNotRunning:
-        if VERBS[verb].part.stored is None:
+    except GatewayNotRunning as error:
+        if row.part.stored is None or (row.once and isinstance(error, AnswerLost)):
             raise
     return ask_store(settings, verb, args)
 
@@ -45,6 +47,8 @@ def ask_running(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
     deadline_s = row.deadline_s or control.ANSWER_DEADLINE_S
     try:
         return control.ask(settings.control_socket, verb, args, deadline_s=deadline_s)
+    except control.AnswerLost:  # it is there, so no other is meant
+        raise
     except control.GatewayNotRunning:
         socket = None if row.before_store else _socket_of_the_sandbox(settings)
         if socket is None:

@@ -32,12 +32,15 @@ class Row:
         deadline_s: how long a running gateway may take; None: as long as any.
         before_store: it is about no gateway that has run yet: it makes the store where there
             is none, and is never meant for a sandbox.
+        once: repeated at the store behind a gateway that took it and went away, it would be
+            refused for what it did itself, and say that nothing was done.
     """
 
     part: Part
     name: str
     deadline_s: float | None = None
     before_store: bool = False
+    once: bool = False
 
     @property
     def work(self) -> Work:
@@ -50,18 +53,18 @@ VERBS: Final[Mapping[str, Row]] = {
     "orders.list": Row(RECORDS, "list_orders"),
     "orders.show": Row(RECORDS, "show_order"),
     "orders.reconcile": Row(RECORDS, "reconcile_orders"),
-    "orders.settle": Row(RECORDS, "settle_order"),
+    "orders.settle": Row(RECORDS, "settle_order", once=True),
     "audit.tail": Row(RECORDS, "tail_audit"),
     "audit.key": Row(RECORDS, "note_key", before_store=True),
     "audit.token": Row(RECORDS, "note_token", before_store=True),
     "approvals.list": Row(APPROVALS, "list_approvals"),
     "approvals.show": Row(APPROVALS, "show_approval"),
-    "approvals.approve": Row(APPROVALS, "approve"),
-    "approvals.decline": Row(APPROVALS, "decline"),
+    "approvals.approve": Row(APPROVALS, "approve", once=True),
+    "approvals.decline": Row(APPROVALS, "decline", once=True),
     # Halting must not wait for a gateway that hangs: the file stops it all the same.
     "halt.set": Row(HALTS, "set_halt", deadline_s=4.0),
     "halt.list": Row(HALTS, "list_halts"),
-    "halt.release": Row(HALTS, "release_halts"),
+    "halt.release": Row(HALTS, "release_halts", once=True),
     "halt.plan": Row(GATEWAY, "plan_flattening"),
     # Every sell has the order time-out, and there may be some.
     "halt.flatten": Row(GATEWAY, "flatten", deadline_s=600.0),

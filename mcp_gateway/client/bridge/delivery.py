@@ -133,13 +133,13 @@ class Delivery:
                 await self._document(frame, answer, pass_on)
 
     async def _document(self, frame: Frame, answer: httpx2.Response, pass_on: PassOn) -> None:
-        body = await _whole(answer)
+        body = await _bounded(answer)
         line = answer_to(frame.request_id, body)
         if line is not None:
             self._note(frame, answer, line)
             await pass_on(line)
-        elif answer.status_code in _PROXY_FAILURES:
-            raise _NoAnswer
+        elif answer.status_code in _PROXY_FAILURES or (answer.is_success and frame.is_order):
+            raise _NoAnswer  # something stands between, and the gateway may have heard it
         elif frame.awaits_answer or not answer.is_success:
             raise failures.foreign(answer.status_code)
 
@@ -194,12 +194,13 @@ def _in_doubt(frame: Frame, pass_on: PassOn) -> PassOn:
     return passed
 
 
-async def _whole(answer: httpx2.Response) -> bytes:
+async def _bounded(answer: httpx2.Response) -> bytes:
+    """Return the body, nothing of one that is larger than any of a gateway's."""
     body = bytearray()
     async for part in answer.aiter_bytes():
         body += part
         if len(body) > LARGEST_ANSWER_BYTES:
-            raise failures.foreign(answer.status_code)
+            return b""
     return bytes(body)
 
 

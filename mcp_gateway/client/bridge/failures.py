@@ -1,15 +1,8 @@
 """What the bridge answers itself, where no word of the gateway's arrived."""
 
 from mcp_gateway.client.bridge.frames import Frame
+from mcp_gateway.client.failures import GatewayUnreachable
 from mcp_gateway.errors import GatewayError, OutcomeUnknown, RequestMalformed, RequestTooLarge
-
-
-class GatewayAway(GatewayError):
-    """No connection to the gateway could be made; nothing was sent."""
-
-    default_code = "gateway_unreachable"
-    retryable = True
-    default_hint = "Nothing was sent. Call again in a little while; the operator may have to look."
 
 
 class AnswerLost(GatewayError):
@@ -37,10 +30,11 @@ class TooManyCalls(GatewayError):
 
 def away(frame: Frame) -> GatewayError:
     """Return what is told where nothing could be sent."""
-    hint = None
-    if frame.is_order:
-        hint = "Nothing was sent. Send the same order with the same request_id in a little while."
-    return GatewayAway("No gateway answers at the bridge's address just now.", hint=hint)
+    again = "Send the same order with the same request_id" if frame.is_order else "Call again"
+    return GatewayUnreachable(
+        "No gateway answers at the bridge's address just now.",
+        hint=f"Nothing was sent. {again} in a little while; the operator may have to look.",
+    )
 
 
 def lost(frame: Frame) -> GatewayError:

@@ -3,7 +3,7 @@
 The operator is the account that owns the control socket, by the system's word.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +62,18 @@ async def _order_id(approver: Approver, args: Mapping[str, Any]) -> str:
     pending = await approver.approvals.waiting()
     ids = [one.order_id for one in pending if wanted in {one.order_id, str(one.request_id)}]
     if len(ids) > 1:
-        raise RequestInvalid(
-            f"More than one order that waits has this id: {', '.join(ids)}.",
-            code="order_ambiguous",
-            hint="Name one by its order id, as it is written here.",
-            detail={"order_ids": ids},
-        )
+        raise ambiguous(ids)
     return ids[0] if ids else wanted
+
+
+def ambiguous(order_ids: Sequence[str]) -> RequestInvalid:
+    """Return the refusal of an id that callers have chosen more than once."""
+    return RequestInvalid(
+        f"More than one order has this id: {', '.join(order_ids)}.",
+        code="order_ambiguous",
+        hint="Name one by its order id, as it is written here.",
+        detail={"order_ids": list(order_ids)},
+    )
 
 
 async def _told(approver: Approver, record: OrderRecord, person: Actor) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mcp_gateway.domain.text import one_line
 from mcp_gateway.orders.book.actor import LONGEST_REASON
-from mcp_gateway.orders.halts.records import harmless
 
 NAME: Final = "HALT"
 UNTOLD: Final = "The file HALT is in the data folder and says no reason."
@@ -61,7 +61,7 @@ class HaltFile:
                 text = (stream.read(_BYTES_READ) or b"").decode(errors="replace")
         except OSError:
             return UNREADABLE
-        return harmless(text)[:LONGEST_REASON] or UNTOLD
+        return one_line(text, LONGEST_REASON) or UNTOLD
 
     def write(self, reason: str) -> Identity:
         """Put the file there, unless it is there already; return which one is there.

@@ -19,6 +19,7 @@ from pydantic import (
 from mcp_gateway.access.tokens.claims import acceptable_subject
 from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import AgentName, PairName
+from mcp_gateway.domain.text import one_line
 from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 from mcp_gateway.risk.facts import Halt, HaltScope
@@ -29,11 +30,6 @@ SIGNAL: Final = "signal"
 Says = tuple[HaltScope, str, str, str]  # scope, name, code and reason
 
 
-def harmless(text: str) -> str:
-    """Return a text on one line, without what would move or hide something at a terminal."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
-
-
 def _printable(name: str) -> str:
     if not acceptable_subject(name):
         raise ValueError("printable text of 1 to 128 characters")
@@ -42,7 +38,9 @@ def _printable(name: str) -> str:
 
 Reason = Annotated[
     str,
-    BeforeValidator(lambda text: harmless(text) if isinstance(text, str) else text),
+    BeforeValidator(
+        lambda text: one_line(text, LONGEST_REASON + 1) if isinstance(text, str) else text
+    ),
     StringConstraints(min_length=1, max_length=LONGEST_REASON),
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_REASON}),
 ]

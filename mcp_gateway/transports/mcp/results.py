@@ -13,11 +13,11 @@ from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, TextConten
 from pydantic import ValidationError
 
 from mcp_gateway.clock import from_unix, iso
+from mcp_gateway.domain.invalid import invalid
 from mcp_gateway.domain.market import Candle, CandleSeries, timeframe_seconds
 from mcp_gateway.errors import GatewayError, InternalError, NotFound
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports import documents
-from mcp_gateway.domain.invalid import invalid
 
 REPLAYED = "mcp-gateway/replayed"
 _COLUMNS = ("open", "high", "low", "close", "volume")

@@ -158,7 +158,7 @@ async def _calling(agent: Agent, url: str, many: int, found: Found) -> None:
         for number in range(many):
             key_id, auth = agent.made.record.key_id, agent.auth
             # An order that goes all the way to the bot takes its time; a cancel is signed, too.
-            sent = signed_call(auth, url, number if number % 50 < 4 else 2)
+            sent = signed_call(auth, url, number if number % 200 < 4 else 2)
             agent.under_way[key_id] += 1
             told = await line.call(sent.raw())
             agent.under_way[key_id] -= 1

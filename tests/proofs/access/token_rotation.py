@@ -15,26 +15,25 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 import orjson
 from anyio.streams.buffered import BufferedByteStream
 
 from mcp_gateway.access.tokens.jwks import COOLDOWN_S
+from mcp_gateway.transports.routes import MCP
+from tests.proofs.access.stage import PROCESSES, gateways
+from tests.proofs.access.wire import request
 from tests.support.gateway import TRADER
 from tests.support.issuers import DESK, Publisher, Signing, ed25519, issuers_file, published
-from tests.support.processes import Serving, environment
 from tests.support.standin import stand_in
 
-PROCESSES: Final = 2
 CONNECTIONS: Final = 4  # to each process
 EVERY_S: Final = COOLDOWN_S + 1.0  # sooner, a new key would meet the cooldown of the last
 AHEAD_S: Final = 0.1  # a key is published before it signs
@@ -49,12 +48,7 @@ CALL: Final = orjson.dumps(
     }
 )  # fmt: skip
 Face = Literal["rest", "mcp"]
-_HEAD: Final[dict[Face, str]] = {
-    "rest": "GET /api/v1/candles?pair=BTC/USDT&timeframe=1d&limit=1 HTTP/1.1\r\n",
-    "mcp": "POST /mcp HTTP/1.1\r\ncontent-type: application/json\r\n"
-    "accept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\n"
-    f"content-length: {len(CALL)}\r\n",
-}
+CANDLES: Final = "/api/v1/candles?pair=BTC/USDT&timeframe=1d&limit=1"
 
 
 @dataclass
@@ -131,44 +125,25 @@ class Found:
             self.failures.append(f"{face}: {word} after {issuer.rotations} rotations")
 
 
-@asynccontextmanager
-async def gateways(folder: Path, settings: dict[str, str]) -> AsyncIterator[list[str]]:
-    """Serve by several processes, while this one goes on answering for issuer and bot."""
-    async with AsyncExitStack() as stack:
-        urls = []
-        for number in range(PROCESSES):
-            home = folder / str(number)
-            home.mkdir()
-            env = environment(home, **settings)
-            served = await anyio.to_thread.run_sync(partial(Serving, home, env))
-            stack.push_async_callback(anyio.to_thread.run_sync, served.close)
-            urls.append(served.url)
-        yield urls
-
-
 def settings_for(folder: Path, issuer: Publisher, bot_url: str) -> dict[str, str]:
-    """Return what the processes are told: an issuer, a bot, and no quota that matters here."""
+    """Return what the processes are told: nobody gives tokens but this issuer."""
     path = issuers_file(folder, desk={"issuer": DESK, "algorithm": "EdDSA", "jwks_url": issuer.url})
     return {
-        "JWT_SECRET": "", "MCP_GATEWAY_ISSUERS_FILE": str(path), "FREQTRADE_URL": bot_url,
-        "RATE_LIMIT_PER_MINUTE": "1000000",
-        "MCP_GATEWAY_CALLER_RATE_LIMIT_PER_MINUTE": "1000000",
-        "MCP_GATEWAY_SERVER_RATE_LIMIT_PER_MINUTE": "10000000",
-        "MCP_GATEWAY_DOOR_RATE_LIMIT_PER_MINUTE": "10000000",
+        "JWT_SECRET": "", "MCP_GATEWAY_ISSUERS_FILE": str(path), "FREQTRADE_URL": bot_url
     }  # fmt: skip
 
 
 async def call(stream: BufferedByteStream, host: str, face: Face, token: str) -> str:
     """Make one call on a connection; return ``200``, or what came instead."""
-    head = f"{_HEAD[face]}host: {host}\r\nauthorization: Bearer {token}\r\n\r\n"
-    await stream.send(head.encode() + (CALL if face == "mcp" else b""))
+    method, path, body = ("POST", MCP.path, CALL) if face == "mcp" else ("GET", CANDLES, None)
+    await stream.send(request(method, path, host, f"Bearer {token}", body))
     told = (await stream.receive_until(b"\r\n\r\n", LONGEST_HEAD)).lower()
     length = int(told.partition(b"content-length: ")[2].split(b"\r\n", 1)[0])
-    body = await stream.receive_exactly(length)
+    answer = await stream.receive_exactly(length)
     status = told.split(b" ", 2)[1].decode()
     if status != "200":
-        return f"{status} {orjson.loads(body).get('code', body[:200])}"
-    is_error = face == "mcp" and orjson.loads(body)["result"].get("isError", False)
+        return f"{status} {orjson.loads(answer).get('code', answer[:200])}"
+    is_error = face == "mcp" and orjson.loads(answer)["result"].get("isError", False)
     return "an error in 200" if is_error else status
 
 

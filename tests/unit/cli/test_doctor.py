@@ -11,6 +11,7 @@ import pytest
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.risk.document import load_policy
+from tests.support import keys
 from tests.support.commands import BOT_PASSWORD, bot_served, command, trading_bot
 from tests.support.issuers import ed25519, issuers_file, written
 from tests.support.policy import POLICY_FILE
@@ -168,7 +169,30 @@ def test_no_key_is_a_warning(tmp_path: Path, well: dict[str, str]) -> None:
     del well["HMAC_SECRET"]
     code, found = findings(tmp_path, well)
     assert code == 0
-    assert "HMAC_SECRET" in only(found, "keys", "warning")["message"]
+    assert "keys new" in only(found, "keys", "warning")["hint"]
+
+
+def test_the_keys_of_the_file_are_counted_and_their_ends_told(
+    tmp_path: Path, well: dict[str, str]
+) -> None:
+    """An agent whose key ends on a Sunday is an agent that stops."""
+    now = Clock().now()
+    kept = [keys.record(at=now), keys.record("mover", now, not_after=now + keys.days(3))]
+    path = keys.written(tmp_path / "signing" / "keys.json", *kept)
+    code, found = findings(tmp_path, well | {"MCP_GATEWAY_KEYS_FILE": str(path)})
+    assert code == 0
+    assert kept[1].key_id in only(found, "keys", "warning")["hint"]
+    told = [one["message"] for one in found if (one["part"], one["level"]) == ("keys", "ok")]
+    assert any("2 live keys" in message for message in told)
+
+
+def test_a_keys_file_that_others_can_read_is_a_fault(tmp_path: Path, well: dict[str, str]) -> None:
+    """The gateway would not start with it; the sentence says what to do."""
+    path = keys.written(tmp_path / "signing" / "keys.json", keys.record(at=Clock().now()))
+    path.chmod(0o644)
+    code, found = findings(tmp_path, well | {"MCP_GATEWAY_KEYS_FILE": str(path)})
+    assert code == 1
+    assert "chmod 600" in only(found, "keys", "fault")["message"]
 
 
 def test_the_replayable_form_is_a_warning(tmp_path: Path, well: dict[str, str]) -> None:

@@ -208,6 +208,15 @@ async def test_what_is_no_answer_of_a_gateway_is_told_in_our_words(what: str) ->
     assert bench.lines == []
 
 
+async def test_a_page_in_place_of_an_order_s_answer_leaves_it_in_doubt() -> None:
+    """Something stands between, and the order may have gone through it."""
+    bench = Bench(httpx2.Response(200, text="<html>hello"))
+    assert await bench.ask(ORDER) == "outcome_unknown"
+    assert len(bench.gateway.seen) == 2
+    bench = Bench(httpx2.Response(404, text="<html>no such page"))
+    assert await bench.ask(ORDER) == "no_gateway_there"
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 503])
 async def test_the_gateway_s_own_refusals_pass_whatever_their_status(status: int) -> None:
     """With the request's id, so that the app can tell what is refused."""

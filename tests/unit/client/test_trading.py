@@ -219,7 +219,7 @@ MENDED: dict[str, list[Answer]] = {
     "an order cut off": [problem(503, "cut_off")],
     "a store that is away": [problem(503, "store_unavailable")],
     "a spent quota": [problem(429, "quota_exceeded", retry_after_s=7)],
-    "a proxy": [httpx2.Response(502, text="<html>"), httpx2.Response(504)],
+    "a proxy": [httpx2.Response(502, text="<html>"), httpx2.Response(200, text="hm")],
     "a fault of the gateway's": [problem(500, "internal_error")],
     "an earlier sending at work": [problem(504, "order_in_progress", outcome="unknown")],
 }
@@ -245,6 +245,8 @@ UNDECIDED: dict[str, Answer] = {
     "a proxy that gives up": httpx2.Response(504),
     "a gateway that fails": problem(500, "internal_error"),
     "orders cut off": problem(503, "cut_off"),
+    "a page in its place": httpx2.Response(200, text="<html>hello"),
+    "nothing in its place": httpx2.Response(204),
 }
 
 
@@ -294,8 +296,8 @@ async def test_an_order_that_never_arrived_is_an_exception(what: str) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [httpx2.Response(200, text="hello"), httpx2.Response(307), httpx2.Response(404, text="no")],
-    ids=["a page", "another place", "nothing"],
+    [httpx2.Response(307), httpx2.Response(404, text="no"), httpx2.Response(413, text="<html>")],
+    ids=["another place", "nothing", "too much"],
 )
 async def test_what_is_no_gateway_is_told(answer: httpx2.Response) -> None:
     """The address is wrong; no order is placed there."""

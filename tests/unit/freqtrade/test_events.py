@@ -1,7 +1,6 @@
 """The client of the bot's websocket against a real websocket server on loopback."""
 
 import json
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -9,13 +8,13 @@ from http import HTTPStatus
 import anyio
 import anyio.lowlevel
 import pytest
-import structlog
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.freqtrade import events as module
 from mcp_gateway.freqtrade.events import BotEvent, BotEvents
 from mcp_gateway.telemetry import logs, metrics
 from tests.support.clock import ManualClock
+from tests.support.heard import logging_as_it_was
 from tests.support.messenger import PATIENCE_S, TOKEN, Messenger, messenger
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -44,12 +43,8 @@ async def bot() -> AsyncIterator[Messenger]:
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """What a test configures ends with it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    with logging_as_it_was():
+        yield
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:

@@ -1,5 +1,6 @@
 """An order above the line waits for a person: asked once, answered once, checked again."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from sqlalchemy import Connection
 
 from mcp_gateway.domain.orders import OrderRequest, State
 from mcp_gateway.errors import GatewayError, NotPending
-from mcp_gateway.orders.approvals import dispatch
+from mcp_gateway.orders.approvals import decisions, dispatch
 from mcp_gateway.orders.approvals.decisions import APPROVED_LASTS
 from mcp_gateway.orders.approvals.dispatch import NOT_OURS_YET
 from mcp_gateway.orders.book import answers
@@ -543,3 +545,29 @@ async def test_the_question_survives_without_its_worst_price(desk: Desk) -> None
     """A history that lacks it says so in words, and invents nothing."""
     record = await stored(desk, await waiting(desk))
     assert "worst price unknown" in Question.of(record, ()).text
+
+
+async def test_many_that_wait_are_asked_about_in_one_look(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No look at the ledger for each of them; and no more are shown than a person reads."""
+    for subject in ("agent-a", "agent-b", "agent-c"):
+        await waiting(desk, subject)
+        desk.clock.advance(1)
+    looks, read = [], desk.store.read
+
+    async def counted(work: Callable[[Connection], Any]) -> Any:
+        looks.append(work)
+        return await read(work)
+
+    monkeypatch.setattr(desk.store, "read", counted)
+    shown = await desk.orders.approvals.pending()
+    assert (len(looks), [one.record.agent for one in shown]) == (
+        2,
+        ["agent-a", "agent-b", "agent-c"],
+    )
+    assert {one.worst_price for one in shown} == {Decimal(105)}
+    monkeypatch.setattr(decisions, "MOST_SHOWN", 2)
+    shown = await desk.orders.approvals.pending()
+    assert [one.record.agent for one in shown] == ["agent-a", "agent-b"]
+    assert len(await desk.orders.approvals.waiting()) == 3

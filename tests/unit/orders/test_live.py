@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from mcp_gateway.domain.positions import Mode
@@ -121,3 +122,46 @@ async def test_the_audit_log_says_which_money_it_was(live: Desk) -> None:
     rows = [row.event for row in await live.audit_log.tail(100)]
     modes = {row.detail["mode"] for row in rows if row.event.startswith("order.")}
     assert modes == {"live"}
+
+
+class Turning(TradingBot):
+    """A bot that is started anew with real money right behind one of its answers."""
+
+    turns_behind = ""
+    fails_from_then = False
+    has_turned = False
+
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        endpoint = request.url.path.removeprefix("/api/v1/")
+        if self.has_turned and self.fails_from_then and endpoint == "show_config":
+            return httpx2.Response(500)
+        told = await super()._answer(request)
+        if endpoint == self.turns_behind:
+            self.has_turned = True
+            self.dry_run = False
+        return told
+
+
+@pytest.mark.parametrize("behind", ["show_config", "status"])
+async def test_a_bot_that_turns_live_amid_the_questions_of_a_sell_sells_nothing(
+    tmp_path: Path, clock: ManualClock, behind: str
+) -> None:
+    """Its mode is read once more, behind everything else."""
+    bot = Turning(clock)
+    async with open_desk(tmp_path, bot, clock) as desk:
+        await desk.orders.create(admission(), order())
+        bot.turns_behind = behind
+        assert (await refused(desk, order(side="sell"))).code == "mode_mismatch"
+    assert len(bot.posts) == 1
+
+
+async def test_a_second_look_at_the_mode_that_fails_traps_no_sell(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Exits are never trapped by an answer that they do not need."""
+    bot = Turning(clock)
+    async with open_desk(tmp_path, bot, clock) as desk:
+        await desk.orders.create(admission(), order())
+        bot.turns_behind, bot.fails_from_then = "status", True
+        sold = await desk.orders.create(admission(), order(side="sell"))
+    assert sold.answer["outcome"] == "placed"

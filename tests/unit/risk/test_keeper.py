@@ -1,9 +1,11 @@
 """The policy in force while its file changes: what holds at once, what waits, what is refused."""
 
 import os
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -311,3 +313,47 @@ async def test_what_is_written_while_it_is_read_is_news(
     assert desk.notional == "100"
     await desk.looked()
     assert desk.notional == "50"
+
+
+async def test_a_large_policy_is_held_against_the_old_one_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds, in which entries and halts must not wait; the loop only swaps."""
+    desk = Desk(tmp_path)
+    worked: list[str] = []
+
+    def noted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*given: Any) -> Any:
+            worked.append(
+                f"{work.__name__}: {threading.current_thread() is threading.main_thread()}"
+            )
+            return work(*given)
+
+        return done
+
+    for name in ("compare", "stricter", "load_policy"):
+        monkeypatch.setattr(keeper_module, name, noted(vars(keeper_module)[name]))
+    await desk.says(BOTH)
+    assert sorted(worked) == [
+        "compare: False", "compare: False", "load_policy: False", "stricter: False",
+    ]  # fmt: skip
+    assert desk.waiting
+    assert desk.keeper.current.defaults.orders_per_minute == 3
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+async def test_what_is_no_file_is_refused_and_hangs_nobody(tmp_path: Path, kind: str) -> None:
+    """A pipe that nobody writes into would hold up the look, and the end of the process."""
+    desk = Desk(tmp_path)
+    desk.file.unlink()
+    if kind == "pipe":
+        os.mkfifo(desk.file)
+    elif kind == "folder":
+        desk.file.mkdir()
+    else:
+        desk.file.symlink_to("/dev/null")
+    with anyio.fail_after(5):
+        await desk.looked()
+    assert desk.notional == "100"
+    [event] = desk.events()
+    assert event.event == "policy.refused"

@@ -16,7 +16,13 @@ from mcp_gateway.risk.hours import merged
 from mcp_gateway.risk.policy import BUILT_IN, Hours, Limits, Policy, Totals
 from mcp_gateway.risk.rendering import as_toml
 from mcp_gateway.risk.rules import RULES
-from mcp_gateway.risk.sections import LimitsSection, MarketSection, TotalSection
+from mcp_gateway.risk.sections import (
+    MOST_AGENTS,
+    MOST_MARKETS,
+    LimitsSection,
+    MarketSection,
+    TotalSection,
+)
 from tests.unit.risk.test_stricter import policies
 
 pytestmark = pytest.mark.unit
@@ -325,3 +331,22 @@ def test_doubts_are_told_of_agents_that_differ(tmp_path: Path) -> None:
     assert [one.partition(": ")[0] for one in doubts(loaded(tmp_path, text))] == [
         "defaults", 'agents."b"',
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("most", "section"),
+    [(MOST_AGENTS, '[agents."a{}"]\nenabled = false\n'), (MOST_MARKETS, '[markets."A{}/B"]\nlot_step = "1"\n')],
+    ids=["agents", "markets"],
+)  # fmt: skip
+def test_a_file_of_more_sections_than_anybody_reads_is_refused(
+    most: int, section: str, tmp_path: Path
+) -> None:
+    """Each of them is held against the old policy at every change."""
+    path = tmp_path / "policy.toml"
+    path.write_text("".join(section.format(number) for number in range(most)))
+    load_policy(path)
+    with path.open("a") as file:
+        file.write(section.format(most))
+    with pytest.raises(ConfigurationError) as refused:
+        load_policy(path)
+    assert [f"more than {most} of them" in fault for fault in refused.value.faults] == [True]

@@ -14,7 +14,6 @@ from mcp.client import ClientRequestContext
 from mcp.types import (
     INVALID_REQUEST,
     CallToolResult,
-    ElicitRequestFormParams,
     ElicitRequestParams,
     ElicitResult,
     ErrorData,
@@ -26,32 +25,13 @@ from mcp_gateway.domain.principals import Principal, admission_by_the_gate
 from mcp_gateway.transports.mcp import elicitation
 from tests.support.asking import policy_file
 from tests.support.desk import order
+from tests.support.elicited import DECLINED, YES, Asked
 from tests.support.mcpserver import ERAS, Agent, Era, an_order, connected
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-YES: Final = ElicitResult(action="accept", content={"approve": True})
 NO: Final = ElicitResult(action="accept", content={"approve": False})
-DECLINED: Final = ElicitResult(action="decline")
 CANCELLED: Final = ElicitResult(action="cancel")
-
-
-class Asked:
-    """A person who always answers the same, and remembers what was shown."""
-
-    def __init__(self, answer: ElicitResult | ErrorData) -> None:
-        self.answer = answer
-        self.shown: list[str] = []
-
-    async def __call__(
-        self,
-        context: ClientRequestContext,  # noqa: ARG002  (the SDK's signature)
-        params: ElicitRequestParams,
-    ) -> ElicitResult | ErrorData:
-        assert isinstance(params, ElicitRequestFormParams)
-        assert params.requested_schema == elicitation.SCHEMA
-        self.shown.append(params.message)
-        return self.answer
 
 
 @asynccontextmanager

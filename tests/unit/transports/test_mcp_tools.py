@@ -144,10 +144,18 @@ async def test_numbers_and_decimal_strings_are_amounts(amount: float | str, tmp_
         assert told["estimated_cost"] == pytest.approx(float(amount) * 100)
 
 
-async def test_the_text_null_is_no_price(tmp_path: Path) -> None:
-    """The SDK reads JSON inside strings, so a market order with "null" has no price."""
+async def test_the_text_null_is_no_missing_argument(tmp_path: Path) -> None:
+    """The SDK reads JSON inside strings; here "null" is text, and no price, pair or preview."""
     async with connected(tmp_path) as agent:
-        assert (await agent.told("dry_run_order", **an_order(price="null")))["valid"] is True
+        refused = [
+            await agent.refusal("dry_run_order", **an_order(price="null")),
+            await agent.refusal("get_open_positions", pair="null"),
+            await agent.refusal("create_order", **an_order(preview_id="null")),
+        ]
+        codes = [(one["code"], one.get("field")) for one in refused]
+    assert codes == [
+        ("request_invalid", "price"), ("request_invalid", "pair"), ("preview_invalid", None),
+    ]  # fmt: skip
 
 
 async def test_how_a_number_is_written_does_not_make_it_another_order(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mcp_gateway.errors import (
 )
 from mcp_gateway.health import Health
 from mcp_gateway.transports.rest import shapes
-from tests.support.gateway import HMAC_SECRET, ORDER, Face, code_of, settings_for
+from tests.support.gateway import CALL, HMAC_SECRET, ORDER, Face, code_of, settings_for
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -196,7 +196,7 @@ async def test_the_predecessor_s_signature_counts_where_it_is_allowed(
     headers = {"content-type": "application/json", "x-signature": signature}
     async with face.client() as client:
         response = await client.post("/api/v1/orders", content=body, headers=headers)
-        over_mcp = await client.post("/mcp", json={"id": 1}, headers={"x-signature": signature})
+        over_mcp = await client.post("/mcp", json=CALL, headers={"x-signature": signature})
     assert response.status_code == status
     assert over_mcp.status_code == 200
     assert type(face.mcp.callers[0].evidence).__name__ == "Unsigned"

@@ -1,13 +1,15 @@
 """The issuers file: what it may hold, and that every fault is told by issuer and field."""
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcp_gateway.access.tokens.faults import issuer_faults
-from mcp_gateway.access.tokens.issuersfile import FIELDS, load_issuers
+from mcp_gateway.access.tokens.issuersfile import FIELDS, load_issuers, writers
 from mcp_gateway.access.tokens.jwks import JwksKeys
 from mcp_gateway.domain.operations import DEFAULT_LOCAL_SCOPES
 from mcp_gateway.errors import ConfigurationError
@@ -197,6 +199,18 @@ def test_whoever_else_can_write_it_decides_who_trades(tmp_path: Path, name: str,
         read(path)
     [fault] = refused.value.faults
     assert fault.endswith(f"{name}: others can write it; chmod go-w")
+
+
+def test_a_file_of_another_user_is_refused() -> None:
+    """Its owner can make it writable at any time; root can do so anyway."""
+
+    def owned_by(uid: int) -> os.stat_result:
+        return os.stat_result((stat.S_IFREG | 0o644, 0, 0, 1, uid, 0, 0, 0, 0, 0))
+
+    told = "keys.pem: belongs to another user; chown it"
+    assert writers("keys.pem", owned_by(os.geteuid() + 4711)) == [told]
+    assert writers("keys.pem", owned_by(os.geteuid())) == []
+    assert writers("keys.pem", owned_by(0)) == []
 
 
 def test_a_key_file_may_hold_several_keys(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mcp_gateway.access.tokens.jwks import (
 from mcp_gateway.errors import IssuerUnavailable
 from mcp_gateway.telemetry import metrics
 from tests.support.clock import ManualClock
-from tests.support.issuers import Publisher, Signing, ed25519, p256, published
+from tests.support.issuers import Publisher, Signing, ed25519, jwks, p256, published
 from tests.support.rogue import Connection
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -111,7 +111,7 @@ async def test_an_unknown_key_has_them_fetched_at_once() -> None:
     """A key that is used as soon as it is published works."""
     async with kept(OLD) as (keys, issuer, _):
         issuer.keys = (OLD, NEW)
-        await keys.seek()
+        await keys.seek("new")
         assert ids(keys) == {"old", "new"}
         assert issuer.fetches == 2
 
@@ -122,14 +122,14 @@ async def test_a_flood_of_unknown_keys_costs_one_fetch_in_a_cooldown() -> None:
     async with published(OLD) as issuer:
         keys = source(issuer, clock)
         for _ in range(50):
-            await keys.seek()
+            await keys.seek("unknown")
         assert issuer.fetches == 1
         clock.advance(COOLDOWN_S - 0.01)
-        await keys.seek()
+        await keys.seek("unknown")
         assert issuer.fetches == 1
         clock.advance(0.01)
         for _ in range(50):
-            await keys.seek()
+            await keys.seek("unknown")
         assert issuer.fetches == 2
 
 
@@ -147,7 +147,7 @@ async def test_all_who_wait_share_one_fetch() -> None:
     async def seek(keys: JwksKeys, found: list[set[str]]) -> None:
         nonlocal waiting
         waiting += 1
-        await keys.seek()
+        await keys.seek("unknown")
         found.append(ids(keys))
 
     async with published(OLD, misbehaves=late) as issuer:
@@ -160,6 +160,30 @@ async def test_all_who_wait_share_one_fetch() -> None:
             release.set()
     assert found == [{"old"}] * 20
     assert issuer.fetches == 1
+
+
+async def test_a_key_published_during_a_fetch_is_found_by_the_next() -> None:
+    """The fetch under way may have been answered before; whoever joined it looks once more."""
+    release = anyio.Event()
+
+    async def with_the_old_key_alone(connection: Connection) -> None:
+        issuer.misbehaves = None
+        await release.wait()
+        await connection.answer(jwks(OLD))
+
+    async with published(OLD, NEW, misbehaves=with_the_old_key_alone) as issuer:
+        keys = source(issuer, ManualClock())
+        async with anyio.create_task_group() as group:
+            group.start_soon(keys.keep)
+            await issuer.asked.wait()
+            async with anyio.create_task_group() as callers:
+                for _ in range(20):
+                    callers.start_soon(keys.seek, "new")
+                await anyio.wait_all_tasks_blocked()
+                release.set()
+            assert ids(keys) == {"old", "new"}
+            assert issuer.fetches == 2
+            group.cancel_scope.cancel()
 
 
 async def test_whoever_asks_and_hangs_up_does_not_stop_the_fetch() -> None:
@@ -177,13 +201,13 @@ async def test_whoever_asks_and_hangs_up_does_not_stop_the_fetch() -> None:
         async def hang_up(*, task_status: anyio.abc.TaskStatus[anyio.CancelScope]) -> None:
             with anyio.CancelScope() as scope:
                 task_status.started(scope)
-                await keys.seek()
+                await keys.seek("unknown")
 
         scope = await group.start(hang_up)
         await issuer.asked.wait()
         scope.cancel()
         release.set()
-        await keys.seek()
+        await keys.seek("unknown")
         assert ids(keys) == {"old"}
 
 
@@ -198,10 +222,10 @@ async def test_only_so_many_wait() -> None:
     async with published(misbehaves=held) as issuer, anyio.create_task_group() as group:
         keys = source(issuer, ManualClock())
         for _ in range(MOST_WAITING):
-            group.start_soon(keys.seek)
+            group.start_soon(keys.seek, "unknown")
         await issuer.asked.wait()
         with pytest.raises(IssuerUnavailable) as refused, anyio.fail_after(0.5):
-            await keys.seek()
+            await keys.seek("unknown")
         assert refused.value.code == "issuer_unavailable"
         assert refused.value.retryable
         release.set()

@@ -1,0 +1,107 @@
+"""A gateway that takes a command and goes away before it answers: what is told of it."""
+
+import json
+import os
+import pwd
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_gateway.cli.control.reach import ask, ask_store
+from mcp_gateway.settings import Settings
+from mcp_gateway.transports.control import AnswerLost
+from tests.support.asking import asking, waiting
+from tests.support.clock import ManualClock
+from tests.support.commands import Outcome, command, trading_bot
+from tests.support.desk import open_desk
+from tests.support.gateway import settings_for
+
+pytestmark = pytest.mark.integration
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+def left_waiting(folder: Path) -> str:
+    """Leave an order that waits in the store of a folder; return its request id."""
+    bot = trading_bot()
+
+    async def ask_for_it() -> str:
+        clock = ManualClock(bot.clock.now())
+        bot.clock = clock
+        async with open_desk(folder, bot, clock, policy=asking()) as desk:
+            return str((await waiting(desk)).request_id)
+
+    return anyio.run(ask_for_it)
+
+
+@contextmanager
+def dying(settings: Settings, verb: str) -> Iterator[None]:
+    """Serve the store as a gateway does, until it has done ``verb``: then it is gone, unheard."""
+    path = settings.control_socket
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def serve() -> None:
+            while True:
+                wire, _ = listening.accept()
+                with wire:
+                    asked = json.loads(wire.makefile("rb").readline())
+                    told = ask_store(settings, asked["verb"], asked["args"])
+                    if asked["verb"] == verb:
+                        path.unlink()
+                        return
+                    wire.sendall(json.dumps({"result": told}).encode() + b"\n")
+
+        served = threading.Thread(target=serve)
+        served.start()
+        yield
+        served.join(10)
+        assert not served.is_alive()
+
+
+def told_of(folder: Path, *words: str) -> Outcome:
+    """Return what a command says whose gateway dies with its approve or decline."""
+    return command(folder, "approvals", *words)
+
+
+def test_a_yes_whose_answer_is_lost_is_told_with_whose_it_was(tmp_path: Path) -> None:
+    """It was given: a second one, refused for the first, must not say that nothing was changed."""
+    request_id = left_waiting(tmp_path)
+    with dying(settings_for(tmp_path), "approvals.approve"):
+        told = told_of(tmp_path, "approve", request_id, "--yes")
+    assert (told.code, told.err.partition(":")[0]) == (1, "answer_lost")
+    assert f"The order is approved; {ME} approved it." in told.err
+    assert "Nothing was changed" not in told.err
+
+
+def test_a_no_whose_answer_is_lost_is_told_with_its_state(tmp_path: Path) -> None:
+    """The same of a decline."""
+    request_id = left_waiting(tmp_path)
+    with dying(settings_for(tmp_path), "approvals.decline"):
+        told = told_of(tmp_path, "decline", request_id, "--reason", "no")
+    assert (told.code, told.err.partition(":")[0]) == (1, "answer_lost")
+    assert "The order is denied." in told.err
+
+
+def test_what_only_reads_is_asked_of_the_store_instead(tmp_path: Path) -> None:
+    """Repeating it does no harm."""
+    left_waiting(tmp_path)
+    settings = settings_for(tmp_path)
+    with dying(settings, "approvals.list"):
+        [told] = ask(settings, "approvals.list", {})
+    assert told["agent"] == "agent-a"
+
+
+def test_a_release_whose_answer_is_lost_is_not_done_twice(tmp_path: Path) -> None:
+    """The second one would say that no such halt is in force."""
+    settings = settings_for(tmp_path)
+    left_waiting(tmp_path)
+    ask(settings, "halt.set", {"reason": "x"})
+    with dying(settings, "halt.release"), pytest.raises(AnswerLost):
+        ask(settings, "halt.release", {"all": True, "reason": "y"})
