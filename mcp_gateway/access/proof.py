@@ -53,7 +53,7 @@ class Proof:
         self._keyring = keyring
         self._nonces = nonces
         self._clock = clock
-        self._window_s = window_s
+        self._ttl_s = 2 * window_s + NONCE_MARGIN_S
         self._plain = plain
 
     async def key_id(self, principal: Principal, credentials: Credentials) -> str:
@@ -85,14 +85,13 @@ class Proof:
         """
         now = self._clock.now().timestamp()
         with suppress(StoreUnavailable):
-            met = await self._nonces.spend(f"met:{secrets.token_hex()}", NONCE_MARGIN_S, int(now))
+            met = await self._nonces.spend(f"met:{secrets.token_hex()}", self._ttl_s, int(now))
             await self._clock.sleep(min(max(met.since - now, 0.0), LONGEST_WAIT_S))
 
     async def _spend(self, evidence: Signed) -> None:
         nonce = hashlib.sha256(f"{evidence.key_id}\0{evidence.nonce}".encode()).hexdigest()
-        ttl_s = 2 * self._window_s + NONCE_MARGIN_S
         now_s = int(self._clock.now().timestamp())
-        spent = await self._nonces.spend(f"nonce:{nonce}", ttl_s, now_s)
+        spent = await self._nonces.spend(f"nonce:{nonce}", self._ttl_s, now_s)
         if not spent.first:
             raise self._fault("signature_replayed")
         # A store that forgot, or is new, can't tell whether an older signature was used.

@@ -152,6 +152,11 @@ async def _redis(settings: Settings) -> AsyncIterator[Finding]:
     try:
         await kv.ping()
         yield Finding("redis", "ok", "answers")
+        if (policy := await kv.eviction()) is not None:
+            told = (
+                f"its maxmemory-policy is {policy}: a forgotten nonce lets an order be sent again"
+            )
+            yield Finding("redis", "warning", told, "Set it to noeviction.")
     except GatewayError as error:
         hint = "Check REDIS_HOST, REDIS_PORT, REDIS_PASSWORD (redis-cli -h HOST -p PORT ping)."
         yield Finding("redis", "fault", error.message, hint)

@@ -12,6 +12,7 @@ import orjson
 
 from mcp_gateway.client.failures import GatewayRefused, GatewayUnreachable
 from mcp_gateway.clock import Clock
+from mcp_gateway.errors import GatewayError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -107,7 +108,7 @@ class Calls:
 
         Raises:
             Undelivered: there was none in time.
-            GatewayRefused: what answers is no gateway.
+            GatewayError: what answers is no gateway, or there is no token to show.
         """
         ends_at = self._clock.monotonic() + deadline_s
         pause_s, in_doubt, last = FIRST_PAUSE_S, False, None
@@ -119,6 +120,10 @@ class Calls:
                 pass
             except httpx2.RequestError:
                 in_doubt = True
+            except GatewayError:  # that nothing was done is true of this time alone
+                if in_doubt:
+                    raise self._undelivered(last, in_doubt=True) from None
+                raise
             else:
                 if reply is not None and not _asks_again(reply):
                     return _doubted(reply) if in_doubt else reply
@@ -126,10 +131,12 @@ class Calls:
                 last = reply or last
                 wait_s = max(pause_s, reply.retry_after_s if reply else 0.0)
             if self._clock.monotonic() + wait_s >= ends_at:
-                address = str(self._http.base_url)
-                raise Undelivered(in_doubt=in_doubt, reply=last, address=address)
+                raise self._undelivered(last, in_doubt=in_doubt)
             await self._clock.sleep(wait_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _undelivered(self, last: Reply | None, *, in_doubt: bool) -> Undelivered:
+        return Undelivered(in_doubt=in_doubt, reply=last, address=str(self._http.base_url))
 
     async def _once(self, call: Call, left_s: float) -> Reply | None:
         """Send it once; None where what answers may stand before a gateway that carried it out."""

@@ -33,6 +33,8 @@ class RenewingAuth(GatewayAuth):
         self._latest = ""
 
     def _shown(self) -> str:
+        if not self._latest:
+            raise RuntimeError("RenewingAuth is for async clients alone")
         return self._latest
 
     async def async_auth_flow(

@@ -51,6 +51,10 @@ class KeyValue(Protocol):
         """Return if the engine answers."""
         ...
 
+    async def eviction(self) -> str | None:
+        """Name the rule by which a full engine forgets early; None: it refuses, or tells nothing."""
+        ...
+
     async def close(self) -> None:
         """Let go of every connection."""
         ...

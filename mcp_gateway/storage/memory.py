@@ -136,6 +136,10 @@ class MemoryKeyValue:
     async def ping(self) -> None:
         """Return; memory always answers."""
 
+    async def eviction(self) -> str | None:
+        """Return None: of nonces nothing is forgotten early."""
+        return None
+
     async def close(self) -> None:
         """Forget everything."""
         self._values.clear()

@@ -10,16 +10,18 @@ from typing import Final
 
 # KEYS: nonce, mark. ARGV: lifetime of the nonce in ms, the present second by the caller's clock.
 # The mark names the server's run too: a restart or a failover may lose what was written last.
-# A server that does not tell its run still notices when it was emptied.
+# A server that does not tell its run still notices when it was emptied. A mark that lies further
+# ahead than a nonce lives was set by a wrong clock: it would refuse every order until then.
 SPEND: Final = """
 local told = redis.pcall('INFO', 'server')
 local run = type(told) == 'string' and string.match(told, 'run_id:(%x+)') or '-'
 local mark = redis.call('GET', KEYS[2])
-local since, by
+local now, since, by = tonumber(ARGV[2])
 if mark then since, by = string.match(mark, '^(%d+) (%S+)$') end
 since = tonumber(since) or 0
+if since > now + tonumber(ARGV[1]) / 1000 then since, by = 0, nil end
 if by ~= run then
-  since = math.max(since, tonumber(ARGV[2]) + 1)
+  since = math.max(since, now + 1)
   redis.call('SET', KEYS[2], string.format('%.0f %s', since, run))
 end
 local first = redis.call('SET', KEYS[1], '', 'NX', 'PX', ARGV[1])

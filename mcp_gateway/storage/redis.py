@@ -22,6 +22,7 @@ SOCKET_TIMEOUT_S = 0.4
 # script and run it. When many come at once to a pool that is empty yet, making takes longest.
 DEADLINE_S = 1.0
 MOST_CONNECTIONS = 64
+NO_EVICTION = "noeviction"
 
 SERVER_TIME = """
 local time = redis.call('TIME')
@@ -117,6 +118,15 @@ class RedisKeyValue:
     async def ping(self) -> None:
         """Return if the server answers."""
         await _answer(self._client.ping())
+
+    async def eviction(self) -> str | None:
+        """Name its ``maxmemory-policy`` unless that is noeviction; None where it tells nothing."""
+        try:
+            told = await _answer(self._client.info("memory"))
+        except StoreUnavailable:  # an account may not be allowed to ask
+            return None
+        policy = str(told.get("maxmemory_policy", NO_EVICTION))
+        return None if policy == NO_EVICTION else policy
 
     async def close(self) -> None:
         """Close every connection."""

@@ -28,11 +28,16 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """A request as its caller sent it: ``host`` is None where the Host header says it."""
+    """A request as its caller sent it: ``host`` is None where the Host header says it.
+
+    ``public`` is the host that callers may have signed all the same, for a proxy that nobody
+    named may have written another into the Host header; None where there is none.
+    """
 
     scheme: str
     host: str | None
     peer: str
+    public: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class _Told:
 class Proxies:
     """The proxies whose word counts: those of MCP_GATEWAY_TRUSTED_PROXIES.
 
-    Where MCP_GATEWAY_PUBLIC_URL is set, scheme and host are its own whatever anybody says.
+    Where MCP_GATEWAY_PUBLIC_URL is set, no proxy tells another scheme or host.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -66,7 +71,7 @@ class Proxies:
             RequestMalformed: forwarded_malformed; a trusted proxy wrote what cannot be read.
         """
         if not self._trusts(peer):
-            return Outside(self._scheme, self._fixed, peer)
+            return Outside(self._scheme, None, peer, self._fixed)
         told = _told(headers)
         hops, caller = self._walked(told.callers, peer)
         if self._fixed is not None:

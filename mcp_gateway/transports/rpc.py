@@ -77,7 +77,7 @@ def check(message: Mapping[str, Any], *, awaits_answers: bool = False) -> None:
 
 
 def check_headers(headers: Headers, message: Mapping[str, Any]) -> None:
-    """Let a message pass whose headers say what its body says.
+    """Let a call or notification pass whose headers say what its body says.
 
     Whatever stands before the gateway may route or count by the headers; the body decides
     here, in every era of the protocol.
@@ -91,11 +91,12 @@ def check_headers(headers: Headers, message: Mapping[str, Any]) -> None:
     told = {name: _one(headers, name) for name in (MCP_METHOD_HEADER, MCP_NAME_HEADER)}
     version = _one(headers, MCP_PROTOCOL_VERSION_HEADER)
     _one(headers, SESSION_HEADER)
-    if told[MCP_METHOD_HEADER] not in {None, message.get("method")}:
+    if told[MCP_METHOD_HEADER] not in {None, message["method"]}:
         raise HeaderMismatch("Mcp-Method differs from the body's method.")
     params = message.get("params") or {}
-    subject = params.get(NAME_BEARING_METHODS.get(message.get("method", ""), ""))
-    if told[MCP_NAME_HEADER] is not None and _read(told[MCP_NAME_HEADER]) != subject:
+    naming = NAME_BEARING_METHODS.get(message["method"])
+    named = told[MCP_NAME_HEADER]
+    if naming is not None and named is not None and _read(named) != params.get(naming):
         raise HeaderMismatch("Mcp-Name differs from what the body names.")
     meta = params.get("_meta")
     inside = meta.get(PROTOCOL_VERSION_META_KEY) if isinstance(meta, dict) else None

@@ -59,7 +59,7 @@ class Visit:
     # Whose address it is, before trusted proxies took the request on; empty where there is none.
     peer: str = ""
     scheme: str = "http"
-    host: str = ""  # that the caller asked for, and signed
+    hosts: tuple[str, ...] = ()  # one of which the caller asked for, and signed
 
     @classmethod
     def of(cls, scope: Scope, send: Send) -> "Visit":
@@ -76,7 +76,8 @@ class Visit:
     def come_from(self, outside: Outside) -> None:
         """Note how the caller sent the request, before proxies took it on."""
         self.peer, self.scheme = outside.peer, outside.scheme
-        self.host = outside.host or only(self.headers, b"host") or ""
+        asked = outside.host or only(self.headers, b"host") or ""
+        self.hosts = (asked,) if outside.public in {None, asked} else (asked, outside.public)
 
     def request(self, document: Any) -> Request:
         """Return the request as the rooms behind the door see it."""

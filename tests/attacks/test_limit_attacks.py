@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from mcp_gateway.errors import ConfigurationError, PreviewRefused
 from mcp_gateway.freqtrade.orders import Exit
 from mcp_gateway.risk.case import lost
+from mcp_gateway.risk.changes import Changes
 from mcp_gateway.risk.document import load_policy
 from mcp_gateway.risk.policy import Limits
 from tests.support.clock import ManualClock
@@ -135,7 +137,8 @@ async def changed_while_asked(desk: Desk, bot: AilingBot, change: Any) -> str:
 async def test_a_policy_that_tightens_binds_orders_under_way(desk: Desk, bot: AilingBot) -> None:
     """It is the one of the moment in which the decision is written down."""
     stricter = replace(POLICY, defaults=Limits(enabled=False))
-    code = await changed_while_asked(desk, bot, lambda: desk.policies._take(stricter))
+    in_force = partial(desk.policies._put_in_force, stricter, Changes())
+    code = await changed_while_asked(desk, bot, in_force)
     assert code == "agent_disabled"
 
 

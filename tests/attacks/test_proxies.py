@@ -129,14 +129,29 @@ async def test_a_caller_cannot_hide_behind_an_address_of_its_own_making(tmp_path
     assert answer.status_code == 200
 
 
-async def test_with_a_public_url_only_that_name_is_signed(tmp_path: Path) -> None:
-    """Scheme and host stand fixed, whatever Host or a proxy says."""
+async def test_with_a_public_url_no_proxy_changes_the_name(tmp_path: Path) -> None:
+    """Host and scheme stand fixed, whatever a proxy says that was named."""
     face = Face(settings_for(tmp_path, public_url=f"https://{OUTSIDE}", trusted_proxies=PROXY))
     lie = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
     for headers in ({}, lie, FORMS["Forwarded"]):
         assert (await sent(face, headers, signed_for=f"https://{OUTSIDE}")).is_success
         inner = await sent(face, headers, signed_for="http://127.0.0.1:8000")
         assert code_of(inner) == "signature_invalid"
+        other = await sent(face, headers, signed_for="https://evil.example")
+        assert code_of(other) == "signature_invalid"
+
+
+async def test_with_a_public_url_a_proxy_that_nobody_named_may_rewrite_the_host(
+    tmp_path: Path,
+) -> None:
+    """The public name fits, and so does the allowed one that a caller inside used; no other."""
+    face = Face(settings_for(tmp_path, public_url=f"https://{OUTSIDE}"))
+    for own in (f"https://{OUTSIDE}", "http://127.0.0.1:8000"):
+        assert (await sent(face, FORMS["Forwarded"], signed_for=own)).is_success
+    for other in ("https://evil.example", "http://127.0.0.1:8001", f"https://{OUTSIDE}:8443"):
+        assert code_of(await sent(face, {}, signed_for=other)) == "signature_invalid"
+    foreign = await sent(face, {}, signed_for="https://evil.example", host="evil.example")
+    assert code_of(foreign) == "host_not_allowed"
 
 
 @pytest.mark.parametrize("headers", FORMS.values(), ids=FORMS.keys())

@@ -171,9 +171,21 @@ async def test_a_slow_clock_does_not_set_the_mark_back(own_redis: Child) -> None
         await one.takes(signature())
         before = await marked(admin)
         await admin.set(MARK, f"{before} 0123456789abcdef")
-        one.clock.set_wall(START - timedelta(minutes=1))
+        one.clock.set_wall(START - timedelta(seconds=WINDOW_S))
         await one.takes(signature())
         assert await marked(admin) == before == NOW + LATER_S + 1
+
+
+async def test_a_clock_that_was_far_ahead_does_not_stop_orders_for_years(
+    own_redis: Child,
+) -> None:
+    """One machine that started with a wrong clock must not set the mark for all the others."""
+    async with node(own_redis.url) as wrong, node(own_redis.url) as one:
+        wrong.clock.set_wall(START + timedelta(days=1000))
+        await wrong.takes(signature())
+        assert await one.takes(signature()) == "signature_expired"  # of before this very second
+        one.clock.advance(1)
+        assert await one.takes(signature(NOW + 1)) == "taken"
 
 
 async def test_a_server_that_tells_nothing_of_itself_still_notices_a_flush(

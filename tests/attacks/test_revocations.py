@@ -10,14 +10,17 @@ import anyio
 import pytest
 
 from mcp_gateway.access.keyring import Keyring
+from mcp_gateway.access.tokens import revocations
 from mcp_gateway.access.tokens.believed import verifier_from
 from mcp_gateway.access.tokens.issuing import issuer_from
 from mcp_gateway.access.tokens.revocations import Revocation, Revocations, next_second
 from mcp_gateway.cli.control.verbs import VERBS
+from mcp_gateway.clock import Clock
 from mcp_gateway.domain.market import CandleSeries
 from mcp_gateway.domain.operations import OPERATIONS, TOOLS
-from mcp_gateway.domain.principals import Admission, Principal
-from mcp_gateway.errors import NotAuthenticated
+from mcp_gateway.domain.principals import Admission, Credentials, Principal, Unsigned
+from mcp_gateway.errors import NotAuthenticated, StoreUnavailable
+from mcp_gateway.gateway import open_gateway
 from tests.support.clock import START, ManualClock
 from tests.support.faces import FACES, LET_IN
 from tests.support.gateway import CALL, ORDER, Face, ToldMarket, code_of, settings_for
@@ -174,6 +177,44 @@ def test_an_older_revocation_takes_nothing_back() -> None:
     known = Revocations()
     known.add([revoked(START + timedelta(hours=1)), revoked()])
     assert is_refused(known, agent(issued_at=START + timedelta(minutes=30)))
+
+
+def asking(token: str) -> Credentials:
+    return Credentials("stdio", token, Unsigned("signature_missing"), "call-1")
+
+
+async def test_a_start_believes_nothing_before_it_has_read_the_list(tmp_path: Path) -> None:
+    """A desktop app's server opens its store late, and its token may have been revoked before."""
+    settings = settings_for(tmp_path, freqtrade_url="http://127.0.0.1:9")
+    issuing = issuer_from(settings, Keyring.from_settings(settings), Clock())
+    assert issuing is not None
+    stolen, good = issuing.issue(AGENT, [], 600), issuing.issue("another-agent", [], 600)
+    async with open_gateway(settings) as gateway:
+        assert (await gateway.gate.authenticate(asking(stolen))).subject == AGENT
+        await gateway.books()
+        await gateway.revoking.revoke(revoked(gateway.clock.now()))
+    async with open_gateway(settings, store_after_s=600) as gateway:
+        with pytest.raises(NotAuthenticated) as refused:
+            await gateway.gate.authenticate(asking(stolen))
+        assert refused.value.code == "token_revoked"
+        assert (await gateway.gate.authenticate(asking(good))).subject == "another-agent"
+
+
+async def test_a_store_that_does_not_open_keeps_no_read_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads go on, orders are refused by the ledger; nobody waits for a list that can't be had."""
+    monkeypatch.setattr(revocations, "LONGEST_FIRST_WAIT_S", 600)
+    (tmp_path / "data").write_text("in the way")
+    settings = settings_for(tmp_path / "data", freqtrade_url="http://127.0.0.1:9")
+    issuing = issuer_from(settings, Keyring.from_settings(settings), Clock())
+    assert issuing is not None
+    token = issuing.issue(AGENT, [], 600)
+    async with open_gateway(settings, store_after_s=600) as gateway:
+        with anyio.fail_after(30):
+            assert (await gateway.gate.authenticate(asking(token))).subject == AGENT
+        with pytest.raises(StoreUnavailable):
+            await gateway.revoking.revoke(revoked())
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.orders.book.actor import Actor
+from mcp_gateway.orders.halts.freshness import FRESH_S
 from mcp_gateway.orders.halts.local import LocalHalts
 from mcp_gateway.orders.halts.records import NewHalt
 from mcp_gateway.orders.halts.switch import Halts
@@ -137,7 +138,10 @@ async def test_another_gateway_knows_within_a_tenth_of_a_second(
             await resumed(one)
             while other.local.is_global:  # noqa: ASYNC110 (as above)
                 await anyio.sleep(0.001)
+        assert not other.local.freshness.is_stale
         group.cancel_scope.cancel()
+        await anyio.sleep(2 * FRESH_S)
+        assert other.local.freshness.is_stale  # nobody looks any more: nothing more leaves it
     print([round(one, 4) for one in took])
     assert min(took) < 0.1
 

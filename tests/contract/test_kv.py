@@ -273,6 +273,7 @@ async def test_a_redis_that_dies_is_named_and_one_that_returns_is_used(
         lambda: kv.delete(key),
         lambda: kv.add_if_absent(key, 60),
         lambda: kv.take([Bucket(key, 60, 1)]),
+        lambda: kv.spend(key, 60, 0),
         kv.ping,
     ]
     for call in calls:
@@ -283,6 +284,20 @@ async def test_a_redis_that_dies_is_named_and_one_that_returns_is_used(
     await kv.ping()
     # The script is unknown to the new server and has to be loaded again.
     assert (await kv.take([Bucket(key, 60, 1)])).allowed
+    await kv.close()
+
+
+async def test_each_engine_tells_what_it_forgets_early(kv: KeyValue) -> None:
+    """Nothing by default, on either; what an operator sets otherwise is named."""
+    assert await kv.eviction() is None
+
+
+async def test_a_redis_that_evicts_says_by_which_rule(own_redis: Child) -> None:
+    """An evicted nonce is a replay let through: `doctor` warns by this word."""
+    kv = open_kv(own_redis.url, Clock())
+    async with redis.asyncio.Redis.from_url(own_redis.url) as admin:
+        await admin.config_set("maxmemory-policy", "volatile-lru")
+    assert await kv.eviction() == "volatile-lru"
     await kv.close()
 
 

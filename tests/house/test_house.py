@@ -14,7 +14,7 @@ from mcp_gateway.domain.operations import OPERATIONS, SCOPES, TOOLS
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.transports.mcp import tools
-from tests.house.repository import PACKAGE, ROOT, files, modules, page, rows
+from tests.house.repository import PACKAGE, ROOT, files, modules
 
 pytestmark = pytest.mark.unit
 
@@ -133,19 +133,6 @@ def test_a_function_fits_onto_a_screen(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
-
-
-def test_every_threat_names_tests_that_exist() -> None:
-    """docs/security.md: what stands against a threat is proven by a file that is there."""
-    section = page("docs/security.md").text.split("## Threats")[1].split("\n## ")[0]
-    threats = rows(section)[1:]
-    assert threats
-    for threat, _, proof in threats:
-        named = re.findall(r"`([^`]+)`", proof)
-        assert named, threat
-        for name in named:
-            assert (ROOT / name).is_file(), name
-            assert "def test_" in (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_no_file_names_a_machine_or_a_package_index() -> None:

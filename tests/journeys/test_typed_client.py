@@ -20,7 +20,6 @@ FAULTS = (
     "reset_before", "reset_in_request", "reset_after_request", "reset_after_headers",
     "truncated", "garbage", "duplicate",
 )  # fmt: skip
-PAIRS = ("BTC/USDT", "ETH/USDT")
 
 
 def auth() -> GatewayAuth:

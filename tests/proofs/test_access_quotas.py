@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.proofs.access import neighbours
 from tests.proofs.access.quotas import PROCESSES, Passed, _most_over, prove, report
 
 pytestmark = pytest.mark.integration
@@ -24,9 +25,16 @@ def test_processes_that_disagree_on_the_time_share_one_quota(tmp_path: Path) -> 
 
 def test_processes_that_count_alone_are_found(tmp_path: Path) -> None:
     """The proof can fail: without the shared store there is a quota for each process."""
-    found = prove(tmp_path, CALLS // 2, shared=False)
+    found = prove(tmp_path, CALLS // 2, processes=2, shared=False)
     assert found.violations() != []
     assert report(found) == 1
+
+
+def test_an_agent_beside_a_flood_is_served(tmp_path: Path) -> None:
+    """Each of its reads, while the other is sent away; how quickly, the whole size measures."""
+    [measured] = neighbours.prove(tmp_path, 1, stretch_s=1.0, floods=["calls"])
+    assert measured.failed.total() == 0
+    assert len(measured.flooded_s) > 1
 
 
 def test_a_stretch_is_judged_to_the_call() -> None:

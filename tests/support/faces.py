@@ -44,7 +44,7 @@ Face = Callable[..., AbstractAsyncContextManager[Opened]]  # settings, and what 
 
 
 @asynccontextmanager
-async def _over_http(
+async def over_http(
     told: ToldGateway,
 ) -> AsyncIterator[Callable[[str], httpx2.AsyncClient]]:
     """Open the whole HTTP face; the tokens' bytes go into the header as they are."""
@@ -72,7 +72,7 @@ async def mcp_over_http(
 ) -> AsyncIterator[Opened]:
     """Speak MCP over HTTP through the SDK's client, in one era."""
     told = ToldGateway(settings, revoked)
-    async with _over_http(told) as client:
+    async with over_http(told) as client:
 
         async def shows(token: str) -> str:
             async with client(token) as http:
@@ -86,7 +86,7 @@ async def mcp_over_http(
 async def rest(settings: Settings, revoked: Revoked = None) -> AsyncIterator[Opened]:
     """Call the predecessor's endpoints."""
     told = ToldGateway(settings, revoked)
-    async with _over_http(told) as client:
+    async with over_http(told) as client:
 
         async def shows(token: str) -> str:
             async with client(token) as http:

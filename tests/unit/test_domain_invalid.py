@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from mcp_gateway.domain.invalid import MOST_FAULTS, WORDS, read
 from mcp_gateway.domain.orders import OrderRequest
 from mcp_gateway.errors import RequestInvalid
+from mcp_gateway.orders.flatten import FlattenRequest
 from mcp_gateway.orders.halts.records import HaltRequest, ReleaseRequest
 from mcp_gateway.orders.settling.settlement import Decision
 from mcp_gateway.transports.rest.queries import CandlesQuery, PositionsQuery
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.unit
 
 SHAPES = (
     OrderRequest, NewOrder, HaltRequest, ReleaseRequest, Decision, Approval, Decline, Login,
-    CandlesQuery, PositionsQuery,
+    CandlesQuery, PositionsQuery, FlattenRequest,
 )  # fmt: skip
 CANARY = "canary-of-a-caller"
 BAD: tuple[Any, ...] = (

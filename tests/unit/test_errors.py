@@ -50,7 +50,8 @@ def test_statuses_are_those_of_the_contract() -> None:
 def test_an_unknown_outcome_never_invites_a_second_order() -> None:
     """What may be repeated under the same id says so; an order of unknown fate is not among it."""
     retryable = {one.default_code for one in CLASSES if one.retryable}
-    assert retryable == {"quota_exceeded", "bot_unavailable", "store_unavailable", "draining"}
+    unavailable = {"bot_unavailable", "store_unavailable", "issuer_unavailable"}
+    assert retryable == unavailable | {"quota_exceeded", "draining"}
 
 
 def test_what_an_instance_adds_is_told_beside_it() -> None:

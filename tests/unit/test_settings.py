@@ -88,6 +88,7 @@ def test_every_fault_is_told_at_once_and_begins_with_its_name(environment: Any) 
         ("command", {"FREQTRADE_USERNAME": "user"}, ["FREQTRADE_PASSWORD"]),
         ("command", {"POSTGRES_HOST": "db"}, ["POSTGRES_PASSWORD"]),
         ("stdio", {"MCP_GATEWAY_TOKEN": "canary"}, ["JWT_SECRET"]),
+        ("serve", {"MCP_GATEWAY_ISSUERS_FILE": "i.toml", "MCP_GATEWAY_CLIENTS_FILE": "c.toml"}, ["JWT_SECRET"]),
         ("stdio", {"MCP_GATEWAY_MODE": "live"}, ["MCP_GATEWAY_POLICY"]),
         ("serve", {"MCP_GATEWAY_MODE": "live", "JWT_SECRET": KEY}, ["MCP_GATEWAY_POLICY"]),
         ("serve", {"JWT_SECRET": KEY, "MCP_GATEWAY_HOST": "::"}, ["MCP_GATEWAY_ALLOWED_HOSTS", "MCP_GATEWAY_ALLOWED_ORIGINS"]),
@@ -115,6 +116,13 @@ def test_on_loopback_a_secret_is_enough_to_serve(host: str, environment: Any) ->
     """Nobody else can connect."""
     environment(JWT_SECRET=KEY, MCP_GATEWAY_HOST=host)
     assert Settings.load("serve").on_loopback
+
+
+@pytest.mark.parametrize("purpose", ["serve", "stdio"])
+def test_other_issuers_are_enough_to_take_tokens(purpose: Purpose, environment: Any) -> None:
+    """Who has a login service of their own needs no secret that could forge its tokens."""
+    environment(MCP_GATEWAY_ISSUERS_FILE="issuers.toml", MCP_GATEWAY_TOKEN="canary")
+    assert Settings.load(purpose).jwt_secret is None
 
 
 def test_beyond_loopback_hosts_and_origins_are_enough(environment: Any) -> None:

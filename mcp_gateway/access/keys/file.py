@@ -130,7 +130,10 @@ def _open_to_others(found: os.stat_result, folder: os.stat_result) -> list[str]:
     faults = []
     if found.st_mode & OTHERS:
         faults.append("others can read it; chmod 600, and rotate its keys if others have")
-    if found.st_uid not in {os.geteuid(), 0}:
+    me = os.geteuid()
+    # Root's command works on the gateway account's file, in that account's folder.
+    believed = {me, 0} if me else {0, folder.st_uid}
+    if found.st_uid not in believed:
         faults.append("belongs to another account; chown it to the gateway's")
     if folder.st_mode & OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
         faults.append("its folder can be written by others; chmod go-w")

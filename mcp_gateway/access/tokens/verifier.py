@@ -30,14 +30,12 @@ class _Known(NamedTuple):
     keys: KeySet
 
 
-class UnknownKey(NotAuthenticated):
+class _UnknownKey(Exception):
     """A token names a key that its issuer is not known to have (yet)."""
 
     def __init__(self, issuer: Issuer, key_id: str | None) -> None:
-        super().__init__(
-            "The token is not acceptable: signed by no known key.", code="token_invalid"
-        )
-        self.issuer = issuer
+        super().__init__(issuer.name)
+        self.source = issuer.source
         self.key_id = key_id
 
 
@@ -91,25 +89,29 @@ class TokenVerifier:
         """
         await self._revocations.read()
         try:
-            return self.verify(token)
-        except UnknownKey as unknown:
-            await unknown.issuer.source.seek(unknown.key_id)
-        try:
-            return self.verify(token)
-        except UnknownKey as unknown:
-            if unknown.issuer.source.trouble is None:
-                raise
-            raise IssuerUnavailable(
-                "The keys of the token's issuer can't be fetched.", retry_after_s=CALL_AGAIN_S
-            ) from None
+            return self._proven(token)
+        except _UnknownKey as unknown:
+            await unknown.source.seek(unknown.key_id)
+            if unknown.source.trouble is None or unknown.source.keys.find(unknown.key_id):
+                return self.verify(token)
+        raise IssuerUnavailable(
+            "The keys of the token's issuer can't be fetched.", retry_after_s=CALL_AGAIN_S
+        )
 
     def verify(self, token: str) -> Principal:
         """Return the principal that a compact JWT proves, by the keys at hand.
 
         Raises:
             NotAuthenticated: token_missing (empty), token_expired (genuine, but its time is
-                over), token_revoked (genuine, too) or token_invalid (anything else; never says what, to whom it may help).
+                over), token_revoked (genuine, too) or token_invalid (anything else; never says
+                what, to whom it may help).
         """
+        try:
+            return self._proven(token)
+        except _UnknownKey:
+            invalid("signed by no known key")
+
+    def _proven(self, token: str) -> Principal:
         if not token:
             raise NotAuthenticated("No token was sent.")
         if len(token) > LONGEST_TOKEN_CHARS:
@@ -142,7 +144,7 @@ class TokenVerifier:
         keys = issuer.source.keys
         key = keys.find(compact.key_id)
         if key is None:
-            raise UnknownKey(issuer, compact.key_id)
+            raise _UnknownKey(issuer, compact.key_id)
         if not key.fits(issuer.algorithm, compact.signed, compact.signature):
             invalid("not a token of this server")
         return _Known(proven(compact.claims, issuer, now), issuer, keys)

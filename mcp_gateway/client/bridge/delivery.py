@@ -89,19 +89,24 @@ class Delivery:
         Raises:
             GatewayError: no answer came; what to tell instead.
         """
-        waiting_since, pause_s, in_doubt = self._clock.monotonic(), FIRST_PAUSE_S, False
+        away_since, pause_s, in_doubt = None, FIRST_PAUSE_S, False
         while True:
             try:
                 await self._once(frame, _in_doubt(frame, pass_on) if in_doubt else pass_on)
             except _NEVER_SENT:
-                waited_s = self._clock.monotonic() - waiting_since
-                if waited_s >= PATIENCE_S or (self._away and not in_doubt):
+                now = self._clock.monotonic()
+                away_since = now if away_since is None else away_since
+                if now - away_since >= PATIENCE_S or (self._away and not in_doubt):
                     self._missed()
                     raise failures.lost(frame) if in_doubt else failures.away(frame) from None
             except (httpx2.RequestError, _NoAnswer) as error:
                 if in_doubt or not _may_repeat(frame, error):
                     raise failures.lost(frame) from None
                 in_doubt = True
+            except GatewayError:  # that nothing was sent is true of this time alone
+                if in_doubt:
+                    raise failures.lost(frame) from None
+                raise
             else:
                 self._heard()
                 return

@@ -100,17 +100,17 @@ def _most_over(name: str, calls: Sequence[Passed], per_minute: int) -> str | Non
 
 
 @contextmanager
-def fleet(folder: Path, redis_url: str | None) -> Iterator[list[Serving]]:
+def fleet(folder: Path, redis_url: str | None, many: int) -> Iterator[list[Serving]]:
     """Run the processes; without a shared store each counts alone, which must be found."""
     shared = {} if redis_url is None else {"REDIS_URL": redis_url}
-    with ExitStack() as stack, ThreadPoolExecutor(PROCESSES) as at_once:
+    with ExitStack() as stack, ThreadPoolExecutor(many) as at_once:
 
         def start(number: int) -> Serving:
             started = Skewed(home := folder / str(number), _environment(home, number, shared))
             stack.callback(started.close)
             return started
 
-        yield list(at_once.map(start, range(PROCESSES)))
+        yield list(at_once.map(start, range(many)))
 
 
 def _environment(home: Path, number: int, shared: Mapping[str, str]) -> dict[str, str]:
@@ -158,9 +158,9 @@ async def calls(urls: Sequence[str], size: int) -> Found:
     return found
 
 
-def prove(folder: Path, size: int, *, shared: bool = True) -> Found:
+def prove(folder: Path, size: int, *, processes: int = PROCESSES, shared: bool = True) -> Found:
     """Run the whole proof; ``shared`` False plants the bug that it must find."""
-    with own(Valkey) as valkey, fleet(folder, valkey.url if shared else None) as served:
+    with own(Valkey) as valkey, fleet(folder, valkey.url if shared else None, processes) as served:
         found = anyio.run(calls, [one.url for one in served], size)
         found.degraded = sum("limiter degraded" in "".join(one.log) for one in served)
         return found

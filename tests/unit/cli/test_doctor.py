@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import ConfigurationError
@@ -15,7 +16,7 @@ from tests.support import keys
 from tests.support.commands import BOT_PASSWORD, bot_served, command, trading_bot
 from tests.support.issuers import ed25519, issuers_file, written
 from tests.support.policy import POLICY_FILE
-from tests.support.servers import Server
+from tests.support.servers import Child, Server
 from tests.support.tradingbot import TradingBot
 
 pytestmark = pytest.mark.integration
@@ -207,6 +208,17 @@ def test_a_redis_that_is_down(tmp_path: Path, well: dict[str, str], closed_port:
     code, found = findings(tmp_path, given)
     assert code == 1
     assert "REDIS_HOST" in only(found, "redis", "fault")["hint"]
+
+
+def test_a_redis_that_evicts_is_a_warning(
+    tmp_path: Path, well: dict[str, str], own_redis: Child
+) -> None:
+    """What it forgets under pressure may be a nonce."""
+    with redis.Redis.from_url(own_redis.url) as admin:
+        admin.config_set("maxmemory-policy", "allkeys-lru")
+    code, found = findings(tmp_path, well | {"REDIS_URL": own_redis.url})
+    assert code == 0
+    assert "noeviction" in only(found, "redis", "warning")["hint"]
 
 
 def test_a_postgresql_that_is_down(tmp_path: Path, well: dict[str, str], closed_port: int) -> None:

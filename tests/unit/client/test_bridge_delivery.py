@@ -9,6 +9,7 @@ import pytest
 
 from mcp_gateway.client import GatewayAuth
 from mcp_gateway.client.bridge import Delivery, frames
+from mcp_gateway.client.tokens import TokenUnavailable
 from mcp_gateway.errors import GatewayError
 from tests.support.clock import HastyClock
 
@@ -186,6 +187,14 @@ async def test_a_refused_repetition_is_no_word_about_the_order() -> None:
     assert bench.lines == []
     bench = Bench(lost(), result(code="price_collar", outcome="denied"))
     assert await bench.ask(ORDER) == ""
+
+
+async def test_without_a_token_for_the_repetition_an_order_stays_in_doubt() -> None:
+    """That nothing was sent is true of the second time alone."""
+    bench = Bench(lost(), TokenUnavailable("none"))
+    assert await bench.ask(ORDER) == "outcome_unknown"
+    bench = Bench(TokenUnavailable("none"))
+    assert await bench.ask(ORDER) == "token_unavailable"
 
 
 PAGES: dict[str, tuple[httpx2.Response, int, str]] = {

@@ -60,6 +60,18 @@ async def test_a_refused_token_is_renewed_and_the_request_signed_anew() -> None:
     assert nonces[0] != nonces[1]
 
 
+def test_a_client_that_can_t_wait_for_a_token_is_told() -> None:
+    """A sync client would send an empty one."""
+    auth, door = RenewingAuth(Source("first")), Door("first")
+    transport = httpx2.MockTransport(door)
+    with (
+        httpx2.Client(auth=auth, transport=transport) as client,
+        pytest.raises(RuntimeError, match="async"),
+    ):
+        client.get("https://gateway.example")
+    assert door.seen == []
+
+
 async def test_a_request_is_sent_twice_at_most() -> None:
     """A gateway that refuses every token is believed the second time."""
     door = Door("none")

@@ -26,6 +26,7 @@ from mcp_gateway.client import (
     Rejected,
     Unknown,
 )
+from mcp_gateway.client.tokens import TokenUnavailable
 from mcp_gateway.domain.orders import OrderRequest
 from tests.support.clock import HastyClock
 from tests.support.gateway import BASE_URL, TRADER, Face, receipt, settings_for
@@ -266,6 +267,10 @@ async def test_after_one_lost_answer_a_refusal_is_no_word_about_the_order() -> N
     bench = Bench(httpx2.ReadError("lost"), problem(401, "token_expired"))
     assert type(await bench.create()) is Unknown
     bench = Bench(httpx2.ReadError("lost"), httpx2.ConnectError("away"))
+    assert type(await bench.create()) is Unknown
+    bench = Bench(httpx2.ReadError("lost"), httpx2.Response(404, text="<html>"))
+    assert type(await bench.create()) is Unknown
+    bench = Bench(httpx2.ReadError("lost"), TokenUnavailable("none"))
     assert type(await bench.create()) is Unknown
 
 

@@ -5,8 +5,10 @@ from uuid import UUID, uuid4
 import anyio
 import pytest
 
+from mcp_gateway.domain.invalid import read
 from mcp_gateway.domain.orders import State
-from mcp_gateway.orders.flatten import Flattening
+from mcp_gateway.errors import RequestInvalid
+from mcp_gateway.orders.flatten import Flattening, FlattenRequest
 from tests.support.clock import ManualClock
 from tests.support.desk import BOT, Desk, admission, order, refused, rested, stored
 from tests.support.halting import halted
@@ -188,3 +190,13 @@ async def test_an_amount_that_no_order_can_hold_keeps_nothing_from_being_sold(de
     desk.bot.status[1]["amount"] = 0.00012987000000000003
     await flattening(desk).run("the account is at risk")
     assert sorted(sells(desk)) == [1, 2]
+
+
+async def test_what_is_asked_is_read_strictly_and_its_reason_made_harmless() -> None:
+    """It stands in the halt that everybody is shown."""
+    asked = read(FlattenRequest, {"confirmation": str(uuid4()), "reason": "out\x1b[2J\nnow"})
+    assert asked.reason == "out [2J now"
+    with pytest.raises(RequestInvalid) as refused:
+        read(FlattenRequest, {"confirmation": "1", "reason": " ", "force": True})
+    fields = [one["field"] for one in refused.value.detail["faults"]]
+    assert fields == ["confirmation", "reason", "force"]

@@ -97,11 +97,13 @@ async def test_another_halt_under_the_same_id_stands_for_itself(desk: Desk) -> N
 async def test_what_a_person_released_since_is_not_halted_again(desk: Desk, tmp_path: Path) -> None:
     """A gateway that comes later than the one that wrote it anew overrules nobody."""
     other = another_gateway(desk, tmp_path)
-    await halted(desk)
+    lost = await halted(desk)
     await other.refresh()
     await restored(desk)
+    await halted(desk, agent="agent-z")  # takes the id of the lost one
     await desk.halts.refresh()
-    await resumed(desk)
+    anew = await resumed(desk)
+    assert lost.id not in {one.id for one in anew if one.scope == "all"}
     await other.refresh()
     assert (other.local.in_force(), await codes(desk)) == ((), [])
 

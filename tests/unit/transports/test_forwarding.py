@@ -128,12 +128,13 @@ def test_a_proxy_is_known_by_its_network_in_either_form(peer: str) -> None:
     assert outside((XH, "gw.example"), peer=peer).host == "gw.example"
 
 
-def test_with_a_public_url_scheme_and_host_stand_fixed() -> None:
-    """Then nobody can tell another; the caller's address still comes from the proxy."""
+def test_with_a_public_url_no_proxy_tells_another_host() -> None:
+    """The caller's address still comes from the proxy; who is no proxy may have its name signed."""
     lines = [(XF, CALLER), (XP, "http"), (XH, "evil.example")]
     fixed = {"public_url": "https://gw.example:8443"}
     assert outside(*lines, **fixed) == Outside("https", "gw.example:8443", CALLER)
-    assert outside(*lines, peer=CALLER, **fixed) == Outside("https", "gw.example:8443", CALLER)
+    direct = Outside("https", None, CALLER, public="gw.example:8443")
+    assert outside(*lines, peer=CALLER, **fixed) == direct
 
 
 @pytest.mark.parametrize(

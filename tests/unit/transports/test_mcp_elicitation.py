@@ -22,6 +22,7 @@ from mcp.types import (
 
 from mcp_gateway.domain.operations import OPERATIONS
 from mcp_gateway.domain.principals import Principal, admission_by_the_gate
+from mcp_gateway.risk.changes import Changes
 from mcp_gateway.transports.mcp import elicitation
 from tests.support.asking import policy_file
 from tests.support.desk import order
@@ -122,9 +123,8 @@ async def test_a_yes_counts_only_while_the_client_is_trusted(mode: Era, tmp_path
         ) -> ElicitResult | ErrorData:
             policies = connections[0].gateway.policies
             trusting = policies.current
-            policies._take(
-                replace(trusting, defaults=replace(trusting.defaults, asks_client=False))
-            )
+            doubting = replace(trusting.defaults, asks_client=False)
+            policies._put_in_force(replace(trusting, defaults=doubting), Changes())
             return await super().__call__(context, params)
 
     person = Late(YES)

@@ -66,7 +66,7 @@ def message(told: dict[str, Any], *, must_refuse: bool) -> list[str]:
         error = told["error"]
         found += _when(not isinstance(error["code"], int), "an error without a number")
         found += _when(not error["data"].keys() >= REFUSAL, "an error without a code and a hint")
-        return found + _when(error["data"]["code"] == "internal_error", "internal_error")
+        return found + _when(error["data"].get("code") == "internal_error", "internal_error")
     result = told["result"]
     found += _when(told["id"] is None, "answers nobody")
     if not result.get("isError"):

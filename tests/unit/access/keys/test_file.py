@@ -69,6 +69,19 @@ def test_a_file_of_another_account_is_refused(path: Path, monkeypatch: pytest.Mo
     assert "chown" in faults(path)[0]
 
 
+def test_roots_command_leaves_the_file_to_the_gateways_account(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key made with sudo must not lock the gateway out of its own file, nor root."""
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _file, uid, gid: given.append((uid, gid)))
+    written(path, record())
+    folder = path.parent.stat()
+    assert given == [(folder.st_uid, folder.st_gid)]
+    assert len(file.read(path).records) == 1
+
+
 def test_a_folder_that_others_can_write_is_refused(path: Path) -> None:
     """Who can write there can put another file in its place."""
     written(path, record())
