@@ -146,30 +146,6 @@ class HeadersTooLarge(Refusal):
     default_hint = "Send fewer and shorter headers."
 
 
-class HeaderMismatch(Refusal):
-    """A header says another thing than the body, or says it twice (400)."""
-
-    status = 400
-    default_code = "header_mismatch"
-    default_hint = "Send each MCP header once, with the value that the body has."
-
-
-class ProtocolVersionUnknown(Refusal):
-    """The caller speaks a version of MCP that this server does not (400)."""
-
-    status = 400
-    default_code = "protocol_version_unknown"
-    default_hint = "Use a protocol version that `supported` names."
-
-
-class NotAcceptable(Refusal):
-    """The caller takes no answer of the kind that the gateway gives (406)."""
-
-    status = 406
-    default_code = "not_acceptable"
-    default_hint = "Send Accept: application/json, text/event-stream."
-
-
 class OrderDenied(Refusal):
     """A pre-trade check failed; the bot was not called (422)."""
 

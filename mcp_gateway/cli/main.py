@@ -20,7 +20,7 @@ _COMMANDS: Final = {
     "sandbox": "Run a real Freqtrade on a simulated exchange, and the gateway before it.",
     "bridge": "Let a desktop app speak to a gateway elsewhere.",
     "call": "Call a tool of a running gateway.",
-    "token": "Make a token for an agent.",
+    "token": "Issue, inspect and revoke tokens.",
     "keys": "Make, list, rotate and revoke the keys that sign orders.",
     "hash-password": "Hash a password for the clients file.",
     "orders": "Show the orders, compare them with the bot, settle them.",

@@ -50,7 +50,7 @@ def issue(subject: str, scopes: tuple[str, ...], ttl_s: int, act_for: tuple[str,
 
     Who got it, for what and until when becomes an audit row first; no row, no token.
 
-    Example: mcp-gateway token --subject signal-agent --scope market:read --scope orders:create
+    Example: mcp-gateway token issue --subject signal-agent --scope market:read
     """
     from mcp_gateway.cli.control.reach import ask
 

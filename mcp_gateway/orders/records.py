@@ -1,10 +1,12 @@
 """What an operator asks of the records, whether a gateway runs or not: JSON-ready answers."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
 
 from mcp_gateway.audit.events import AuditEvent
 from mcp_gateway.audit.log import AuditLog, AuditRow
@@ -14,13 +16,16 @@ from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.errors import NotFound, RequestInvalid
 from mcp_gateway.freqtrade.client import FreqtradeClient
 from mcp_gateway.orders.approvals.verbs import ambiguous
-from mcp_gateway.orders.book import answers
+from mcp_gateway.orders.book import answers, protocol
 from mcp_gateway.orders.book.ledger import Ledger
+from mcp_gateway.orders.book.steps import Origin, audit_event
 from mcp_gateway.orders.evidence.comparison import compare
+from mcp_gateway.orders.halts.records import Reason
 from mcp_gateway.orders.settling.settlement import Decision, settle
 
 MOST_ROWS: Final = 1000
 LARGEST_ID: Final = 2**63 - 1
+TakeBack = Callable[[OrderRecord, Origin], Awaitable[OrderRecord]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,46 @@ async def show_order(records: Records, args: Mapping[str, Any], _operator: str) 
     history = await records.ledger.history(record.order_id)
     shown = _row(record) | answers.present_state(record, history) | _money(record)
     return shown | {"history": [{**asdict(entry), "at": iso(entry.at)} for entry in history]}
+
+
+async def list_open_entries(
+    records: Records, args: Mapping[str, Any], _operator: str
+) -> list[dict[str, Any]]:
+    """Return the entries that may still fill, oldest first; ``agent`` and ``pair`` narrow it."""
+    agent, pair = _text(args, "agent"), _text(args, "pair")
+    states = protocol.RESTING | protocol.UNSETTLED
+    found = await records.ledger.in_states(records.bot_name, states)
+    return [
+        _row(one)
+        for one in found
+        if one.side == "buy" and pair in {None, one.pair} and agent in {None, one.agent, one.subject}
+    ]
+
+
+class CancelRequest(BaseModel):
+    """Why an operator takes an order back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Reason
+
+
+async def cancel(
+    records: Records, take_back: TakeBack, args: Mapping[str, Any], operator: str
+) -> dict[str, Any]:
+    """Take one order back as its agent may, with the operator and the reason in the audit log.
+
+    Raises:
+        OrderNotResting, OutcomeUnknown, BotUnavailable: as for the agent.
+    """
+    record = await _named(records, args)
+    reason = read(CancelRequest, {"reason": args.get("reason")}).reason
+    origin = Origin("control", "orders cancel", operation="cancel_order", operator=operator)
+    settled = await take_back(record, origin)
+    asked = {"reason": reason, "operator": operator, "state": str(settled.state)}
+    event = audit_event(settled, origin, detail=asked)
+    await records.audit_log.write([replace(event, event="order.taken_back")])
+    return _row(settled) | {"operator": operator}
 
 
 async def settle_order(records: Records, args: Mapping[str, Any], operator: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class OrderService:
         self._clock = submission.clock
         self._intake = Intake(ledger, seals, self._clock, bot_name, mode)
         self._carriage = Carriage(ledger, submission)
-        self.approvals = Approvals(ledger, self._clock, bot_name)
+        self.approvals = Approvals(ledger, self._clock, bot_name, submission.halts)
         self.dispatch = Dispatch(self.approvals, self._carriage, work, mode)
         self._running: dict[str, anyio.Event] = {}
 

@@ -128,7 +128,7 @@ class Settings(ForAccess, ForBridge, ForPeople):
         "MCP_GATEWAY_ALLOWED_ORIGINS", (), "Origins of browsers that may call, by comma."
     )
     max_body_bytes: int = _env(
-        "MCP_GATEWAY_MAX_BODY_BYTES", 65536, "The largest request body read.",
+        "MCP_GATEWAY_MAX_BODY_BYTES", 65536, "The largest request body, or line over stdio.",
         ge=1024, le=4_194_304,
     )  # fmt: skip
     audit_reads: bool = _env("MCP_GATEWAY_AUDIT_READS", False, "Write reads to the audit log too.")

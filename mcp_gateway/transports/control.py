@@ -2,13 +2,11 @@
 
 One JSON line asks, one JSON line answers. Whoever may open the socket owns the process: it
 lies in the data folder with mode 0600, and that is the whole check. Who it was the kernel
-tells, not the asker.
+tells, not the asker. Each question says until when somebody waits for its answer.
 """
 
 import os
-import pwd
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -19,41 +17,70 @@ import orjson
 from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from mcp_gateway.errors import GatewayError, InternalError, NotFound, RequestMalformed
+from mcp_gateway.errors import (
+    GatewayError,
+    InternalError,
+    NotFound,
+    RequestMalformed,
+    RequestTimeout,
+)
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports import body as bodies
+from mcp_gateway.transports.asker import Asker, account_at, unix_now
 
-# The gateway, the arguments, and the account that asks.
-Verb = Callable[[Gateway, dict[str, Any], str], Awaitable[Any]]
+# The gateway, the arguments, and who asks.
+Verb = Callable[[Gateway, dict[str, Any], Asker], Awaitable[Any]]
 Verbs = Mapping[str, Verb]
 
 LONGEST_REQUEST: Final = 65_536
 LONGEST_ANSWER: Final = 16 * 1024 * 1024
 REQUEST_DEADLINE_S: Final = 5.0
-ANSWER_DEADLINE_S: Final = 60.0
+ANSWER_DEADLINE_S: Final = 12.0  # a gateway that starts says so within ten
 TAKE_OVER_S: Final = 2.0
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 LONGEST_PATH: Final = 100
 _OWN_FOLDERS: Final = Path("/proc/self/fd")
 _TOLD: Final = ("message", "retryable")
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 log = logs.get(__name__)
 
 
-class GatewayNotRunning(GatewayError):
-    """Nobody answers at the control socket."""
+class NoAnswer(GatewayError):
+    """No answer came from the control socket.
+
+    Args:
+        is_sent: the request went out whole: what was done of it is not known.
+    """
 
     default_code = "gateway_not_running"
+
+    def __init__(self, message: str, *, is_sent: bool = False, **told: Any) -> None:
+        super().__init__(message, **told)
+        self.is_sent = is_sent
+
+
+class GatewayNotRunning(NoAnswer):
+    """There is nobody at the control socket."""
+
     default_hint = "Start it with `mcp-gateway serve`, with the same MCP_GATEWAY_DATA_DIR."
 
 
-class AnswerLost(GatewayNotRunning):
-    """The request went out whole and no answer came back: what was done of it is not known."""
+class GatewaySilent(NoAnswer):
+    """A gateway is there, and does not answer in time."""
+
+    default_code = "gateway_silent"
+    default_hint = (
+        "It hangs, or its machine is too busy. `mcp-gateway halt` stops its entries all the same: "
+        "it writes a file that the gateway obeys."
+    )
+
+
+class AnswerLost(NoAnswer):
+    """A gateway took the request and went away."""
 
     default_code = "answer_lost"
-    default_hint = "Look before you repeat it: it may have been done."
+    default_hint = "Ask again: another one may be there by now."
 
 
 class ControlRefused(GatewayError):
@@ -71,14 +98,20 @@ def ask(
 ) -> Any:
     """Ask the gateway that runs at ``path``; blocks, for a command has nothing else to do.
 
+    After the deadline the gateway does not begin what it was asked for.
+
     Returns:
         What the verb answered, as JSON values.
 
     Raises:
-        GatewayNotRunning: there is no gateway; as ``AnswerLost``, it went away midway.
+        GatewayNotRunning: there is no gateway.
+        GatewaySilent: there is one, and it does not answer in time.
+        AnswerLost: it went away midway.
         ControlRefused: the verb refused; with its code.
     """
-    request = orjson.dumps({"verb": verb, "args": dict(args or {})})
+    until = unix_now() + deadline_s
+    request = orjson.dumps({"verb": verb, "args": dict(args or {}), "until": until})
+    detail = {"socket": str(path)}
     is_sent = False
     try:
         with _reachable(path) as address, socket.socket(socket.AF_UNIX) as wire:
@@ -87,11 +120,14 @@ def ask(
             wire.sendall(request + b"\n")
             is_sent = True
             answer = orjson.loads(_line(wire))
+    except (TimeoutError, BlockingIOError):  # the latter: its queue of askers is full
+        told = f"The gateway does not answer: nothing within {deadline_s:g} s."
+        raise GatewaySilent(told, is_sent=is_sent, detail=detail) from None
     except (OSError, orjson.JSONDecodeError):
-        detail = {"socket": str(path)}
         if is_sent:
-            raise AnswerLost("The gateway took it, and did not answer.", detail=detail) from None
-        raise GatewayNotRunning("No gateway answers here.", detail=detail) from None
+            told = "The gateway took it, and went away before it answered."
+            raise AnswerLost(told, is_sent=True, detail=detail) from None
+        raise GatewayNotRunning("No gateway runs here.", detail=detail) from None
     if "error" in answer:
         raise _refused(answer["error"])
     return answer["result"]
@@ -101,14 +137,6 @@ def _refused(told: dict[str, Any]) -> ControlRefused:
     known = {name: told[name] for name in ("code", "hint", "retry_after_s") if name in told}
     detail = {name: one for name, one in told.items() if name not in {*known, *_TOLD}}
     return ControlRefused(told["message"], **known, detail=detail)
-
-
-def account_name(uid: int) -> str:
-    """Return the name of an account, or its number where it has none, as in a container."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 @asynccontextmanager
@@ -184,8 +212,13 @@ async def _answer(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> bytes
                 code="verb_unknown",
                 hint="It may be older than this command: restart it.",
             )
-        answer = await verb(gateway, request["args"], account_name(_asker(stream)))
+        asker = _asker(stream, request.get("until"))
+        asker.must_wait()
+        answer = await verb(gateway, request["args"], asker)
         return orjson.dumps({"result": answer}, default=str)
+    except RequestTimeout as error:
+        log.warning("A command was found too late; nothing was done for it", verb=request["verb"])
+        return orjson.dumps({"error": error.public()})
     except GatewayError as error:
         return orjson.dumps({"error": error.public()}, default=str)
     except (anyio.EndOfStream, anyio.BrokenResourceError):
@@ -195,14 +228,11 @@ async def _answer(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> bytes
         return orjson.dumps({"error": InternalError("The gateway failed; see its log.").public()})
 
 
-def _asker(stream: SocketStream) -> int:
-    """Return the user id of the process at the other end, by the kernel's word."""
-    if not hasattr(socket, "SO_PEERCRED"):  # elsewhere than on Linux
-        return os.getuid()  # the mode lets in nobody else
+def _asker(stream: SocketStream, until: Any) -> Asker:
+    if not isinstance(until, int | float | None):
+        raise RequestMalformed("until is a Unix time.")
     wire = stream.extra_attributes[SocketAttribute.raw_socket]()
-    told = wire.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _pid, uid, _gid = _CREDENTIALS.unpack(told)
-    return int(uid)
+    return Asker(account_at(wire), until, wire)
 
 
 async def _request(stream: SocketStream) -> dict[str, Any]:

@@ -11,15 +11,24 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from mcp_gateway.errors import HeaderMismatch, NotAcceptable, Refusal
+from mcp_gateway.errors import Refusal
 from mcp_gateway.transports.credentials import caller
 from mcp_gateway.transports.requests import ASGIApp, Message, Receive, Scope, Send
+from mcp_gateway.transports.rpc import HeaderMismatch, ProtocolVersionUnknown
 
 # A JSON-RPC error tells so in front of everything that a caller could have written into it,
 # but for the id; whatever looks like one is parsed and held against the whole.
 _LOOKED_AT: Final = 1024
 _MARK: Final = b'"error":'
 LONGEST_ECHO: Final = 64
+
+
+class NotAcceptable(Refusal):
+    """The caller takes no answer of the kind that the gateway gives (406)."""
+
+    status = 406
+    default_code = "not_acceptable"
+    default_hint = "Send Accept: application/json, text/event-stream."
 
 
 class Told(NamedTuple):
@@ -56,9 +65,7 @@ _TOLD: Final[Mapping[int, Told]] = MappingProxyType(
         -32021: Told(
             "capability_missing", "Call again with a client that has the capability.",
         ),
-        -32022: Told(
-            "protocol_version_unknown", "Use a protocol version that `supported` names.",
-        ),
+        -32022: Told(ProtocolVersionUnknown.default_code, ProtocolVersionUnknown.default_hint),
     }
 )  # fmt: skip
 # How the SDK names what is missing of a request's own version and capabilities; no input in it.

@@ -7,16 +7,15 @@ import orjson
 
 from mcp_gateway.errors import (
     GatewayError,
-    HeaderMismatch,
     InternalError,
     MethodNotAllowed,
     NotAuthenticated,
     NotPermitted,
-    ProtocolVersionUnknown,
     RequestInvalid,
     RequestMalformed,
 )
 from mcp_gateway.transports.requests import Answer
+from mcp_gateway.transports.rpc import HeaderMismatch, ProtocolVersionUnknown
 
 REALM = "mcp-gateway"
 # Marks the recorded answer of an earlier call, as Stripe's API does.

@@ -18,12 +18,7 @@ from mcp.shared.inbound import (
 from mcp.types import PROTOCOL_VERSION_META_KEY
 from mcp.types.version import KNOWN_PROTOCOL_VERSIONS
 
-from mcp_gateway.errors import (
-    HeaderMismatch,
-    ProtocolVersionUnknown,
-    RequestInvalid,
-    RequestMalformed,
-)
+from mcp_gateway.errors import Refusal, RequestInvalid, RequestMalformed
 from mcp_gateway.transports.requests import Headers, only
 
 LONGEST_ID: Final = 128
@@ -46,6 +41,20 @@ _MEMBERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 _KINDS: Final[Mapping[str, tuple[type, str]]] = MappingProxyType(
     {"name": (str, "text"), "uri": (str, "text"), "arguments": (dict, "an object")}
 )
+
+
+class HeaderMismatch(Refusal):
+    """A header says another thing than the body, or says it twice (400)."""
+
+    default_code = "header_mismatch"
+    default_hint = "Send each MCP header once, with the value that the body has."
+
+
+class ProtocolVersionUnknown(Refusal):
+    """The caller speaks a version of MCP that this server does not (400)."""
+
+    default_code = "protocol_version_unknown"
+    default_hint = "Use a protocol version that `supported` names."
 
 
 def check(message: Mapping[str, Any], *, awaits_answers: bool = False) -> None:

@@ -133,6 +133,31 @@ async def test_a_head_in_one_go_beyond_the_bound_is_told_politely(face: Face, wi
     assert read(answer) == (431, "headers_too_large")
 
 
+@FACES
+async def test_more_headers_than_anybody_needs_are_told_politely(
+    face: Face, wire: Wire, path: str
+) -> None:
+    """Small ones, but hundreds: each is looked at by everything behind the door."""
+    many = [f"X-{number}: a" for number in range(300)]
+    answer = await wire.exchange(head(face, path, *many, "Content-Length: 2") + b"{}")
+    assert read(answer) == (431, "headers_too_large")
+
+
+@pytest.mark.parametrize(
+    ("lines", "body"),
+    [(("Content-Length: 2",), b"{}"), (("Transfer-Encoding: chunked",), b"2\r\n{}\r\n0\r\n\r\n")],
+    ids=["length", "chunked"],
+)
+async def test_a_read_with_a_body_is_refused_and_hung_up_on(
+    face: Face, wire: Wire, lines: tuple[str, ...], body: bytes
+) -> None:
+    """What nobody reads could be the next request to somebody else on the way."""
+    sent = head(face, "/api/v1/positions/open", *lines, method="GET")
+    answer = await wire.exchange(sent + body + head(face, "/metrics", method="GET"))
+    assert read(answer) == (400, "body_not_expected")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 @pytest.mark.parametrize("part", [b"X-A: " + b"a" * 4096, b"X-A: b\r\n" * 512], ids=["one", "many"])
 async def test_a_head_without_end_is_cut_off(wire: Wire, part: bytes) -> None:
     """A header bomb: one endless line, or lines without end, before any request is whole."""

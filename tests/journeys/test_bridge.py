@@ -102,7 +102,8 @@ async def told_at_last(client: Client, tool: str, **arguments: Any) -> dict[str,
         try:
             return await told(client, tool, **arguments)
         except MCPError as error:
-            assert error.data["code"] == "gateway_unreachable"
+            if error.data["code"] != "gateway_unreachable":
+                raise
 
 
 @pytest.mark.parametrize("mode", ERAS)

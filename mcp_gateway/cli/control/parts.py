@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from mcp_gateway.cli.control.places import has_store, no_store
 from mcp_gateway.clock import Clock
 from mcp_gateway.settings import Settings
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mcp_gateway.access.tokens.board import TokenBoard
     from mcp_gateway.gateway import Gateway
     from mcp_gateway.orders.approvals.verbs import Approver
-    from mcp_gateway.orders.halts.board import Board
+    from mcp_gateway.orders.halts.board import Board, FileBoard
     from mcp_gateway.orders.records import Records
     from mcp_gateway.storage.sql import Store
 
@@ -70,10 +71,14 @@ async def _stored_approver(settings: Settings) -> "AsyncIterator[Approver]":
     from mcp_gateway.orders.approvals.decisions import Approvals
     from mcp_gateway.orders.approvals.verbs import Approver
     from mcp_gateway.orders.book.ledger import Ledger
+    from mcp_gateway.orders.halts.local import LocalHalts
+    from mcp_gateway.orders.halts.switch import Halts
 
     clock = Clock()
+    local = LocalHalts(settings.data_dir, clock)
     async with _store(settings) as store:
-        approvals = Approvals(Ledger(store, clock), clock, settings.bot)
+        await Halts(store, clock, local).in_force()  # takes the store's word
+        approvals = Approvals(Ledger(store, clock), clock, settings.bot, local)
         # No gateway runs here; one elsewhere may take up what is approved.
         yield Approver(approvals, approvals.approve)
 
@@ -83,13 +88,16 @@ async def _board(gateway: "Gateway") -> "Board":
 
 
 @asynccontextmanager
-async def _stored_board(settings: Settings) -> "AsyncIterator[Board]":
-    from mcp_gateway.orders.halts.board import Board
+async def _stored_board(settings: Settings) -> "AsyncIterator[Board | FileBoard]":
+    from mcp_gateway.orders.halts.board import Board, FileBoard
     from mcp_gateway.orders.halts.local import LocalHalts
     from mcp_gateway.orders.halts.switch import Halts
 
     clock = Clock()
     local = LocalHalts(settings.data_dir, clock)
+    if not has_store(settings):  # the file HALT alone is there; no store is made for it
+        yield FileBoard(local, clock, no_store(settings))
+        return
     async with _store(settings) as store:
         halts = Halts(store, clock, local)
 

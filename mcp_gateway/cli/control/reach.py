@@ -3,14 +3,17 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import click
 
 from mcp_gateway.cli.control.places import has_store, no_store, sandbox_meant_by
-from mcp_gateway.cli.control.verbs import VERBS
+from mcp_gateway.cli.control.verbs import VERBS, Row
 from mcp_gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from mcp_gateway.transports.control import NoAnswer
 
 ROWS: Final = click.IntRange(1, 1000)  # of one answer
 
@@ -19,26 +22,53 @@ def ask(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
     """Return a verb's answer, from whoever can give it.
 
     Raises:
-        GatewayNotRunning: nobody answers, and the store alone can't; as ``AnswerLost``, the
-            gateway took it, and it is not to be done a second time.
+        NoAnswer: nobody answers, and the store alone can't; or the gateway took it, and it is
+            not to be done a second time; or it holds the store, and hangs.
         GatewayError: the gateway, or the store, refuses.
     """
-    from mcp_gateway.transports.control import AnswerLost, GatewayNotRunning
+    from mcp_gateway.transports.control import NoAnswer
 
-    row = VERBS[verb]
     try:
         return ask_running(settings, verb, args)
-    except GatewayNotRunning as error:
-        if row.part.stored is None or (row.once and isinstance(error, AnswerLost)):
-            raise
+    except NoAnswer as error:
+        return ask_otherwise(settings, verb, args, error)
+
+
+def ask_otherwise(
+    settings: Settings, verb: str, args: Mapping[str, Any], error: "NoAnswer"
+) -> Any:
+    """Return the store's answer where the gateway gave none; raises as ``ask`` does.
+
+    Args:
+        error: how the gateway gave none.
+    """
+    from mcp_gateway.transports.control import GatewaySilent
+
+    row = VERBS[verb]
+    is_held = isinstance(error, GatewaySilent) and settings.embedded_store
+    if row.part.stored is None or is_held or (row.once and error.is_sent):
+        raise _what_is_known(error, row) from None
     return ask_store(settings, verb, args)
+
+
+def _what_is_known(error: "NoAnswer", row: Row) -> "NoAnswer":
+    """Return an error that says so where something may have been done."""
+    if not (error.is_sent and row.look):
+        return error
+    return type(error)(
+        f"{error.message} Whether it was done is not known.",
+        code="outcome_unknown",
+        hint=f"Look at `mcp-gateway {row.look}` before you repeat it.",
+        is_sent=True,
+        detail=error.detail,
+    )
 
 
 def ask_running(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
     """Return a running gateway's answer; a sandbox's where nothing else is set up.
 
     Raises:
-        GatewayNotRunning: nobody answers in time.
+        NoAnswer: nobody answers in time.
         ControlRefused: the gateway refuses.
     """
     from mcp_gateway.transports import control
@@ -47,9 +77,7 @@ def ask_running(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
     deadline_s = row.deadline_s or control.ANSWER_DEADLINE_S
     try:
         return control.ask(settings.control_socket, verb, args, deadline_s=deadline_s)
-    except control.AnswerLost:  # it is there, so no other is meant
-        raise
-    except control.GatewayNotRunning:
+    except control.GatewayNotRunning:  # one that is there, and silent, is the one that is meant
         socket = None if row.before_store else _socket_of_the_sandbox(settings)
         if socket is None:
             raise
@@ -71,7 +99,7 @@ def ask_store(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
 
 
 async def _from_store(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
-    from mcp_gateway.transports.control import account_name
+    from mcp_gateway.transports.asker import account_name
 
     row = VERBS[verb]
     if row.part.stored is None:

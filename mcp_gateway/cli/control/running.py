@@ -46,6 +46,16 @@ async def explain_order(
     return await explain(books.reconciler.submission, args, gateway.settings.issuer)
 
 
+async def cancel_order(
+    gateway: "Gateway", args: Mapping[str, Any], operator: str
+) -> dict[str, Any]:
+    """Take one order back by its ``id``, in its agent's place, for a ``reason``."""
+    books = await gateway.books()
+    from mcp_gateway.orders.records import cancel
+
+    return await cancel(books.records, books.orders.take_back, args, operator)
+
+
 async def plan_flattening(
     gateway: "Gateway", args: Mapping[str, Any], operator: str
 ) -> dict[str, Any]:

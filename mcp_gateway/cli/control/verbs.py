@@ -16,7 +16,10 @@ from mcp_gateway.cli.control.parts import APPROVALS, GATEWAY, HALTS, RECORDS, TO
 
 if TYPE_CHECKING:
     from mcp_gateway.gateway import Gateway
+    from mcp_gateway.transports.asker import Asker
     from mcp_gateway.transports.control import Verb, Verbs
+
+BOT_ASKED_S: Final = 30.0  # the bot has time-outs of its own, and an order is seen through
 
 # What it works on, what is asked, and the account that asks.
 Work = Callable[[Any, Mapping[str, Any], str], Awaitable[Any]]
@@ -30,6 +33,7 @@ class Row:
         part: what it works on.
         name: its function in the module of that part, imported when the verb is first asked.
         deadline_s: how long a running gateway may take; None: as long as any.
+        look: the command that tells whether it was done; empty where it changes nothing.
         before_store: it is about no gateway that has run yet: it makes the store where there
             is none, and is never meant for a sandbox.
         once: repeated at the store behind a gateway that took it and went away, it would be
@@ -39,6 +43,7 @@ class Row:
     part: Part
     name: str
     deadline_s: float | None = None
+    look: str = ""
     before_store: bool = False
     once: bool = False
 
@@ -52,27 +57,35 @@ class Row:
 VERBS: Final[Mapping[str, Row]] = {
     "orders.list": Row(RECORDS, "list_orders"),
     "orders.show": Row(RECORDS, "show_order"),
-    "orders.reconcile": Row(RECORDS, "reconcile_orders"),
-    "orders.settle": Row(RECORDS, "settle_order", once=True),
+    "orders.open": Row(RECORDS, "list_open_entries", deadline_s=4.0),
+    "orders.cancel": Row(
+        GATEWAY, "cancel_order", deadline_s=BOT_ASKED_S, look="orders show ID"
+    ),
+    "orders.reconcile": Row(RECORDS, "reconcile_orders", deadline_s=60.0),
+    "orders.settle": Row(
+        RECORDS, "settle_order", deadline_s=BOT_ASKED_S, look="orders show ID", once=True
+    ),
     "audit.tail": Row(RECORDS, "tail_audit"),
-    "audit.key": Row(RECORDS, "note_key", before_store=True),
-    "audit.token": Row(RECORDS, "note_token", before_store=True),
+    "audit.key": Row(RECORDS, "note_key", look="audit tail", before_store=True),
+    "audit.token": Row(RECORDS, "note_token", look="audit tail", before_store=True),
     "approvals.list": Row(APPROVALS, "list_approvals"),
     "approvals.show": Row(APPROVALS, "show_approval"),
-    "approvals.approve": Row(APPROVALS, "approve", once=True),
-    "approvals.decline": Row(APPROVALS, "decline", once=True),
+    "approvals.approve": Row(
+        APPROVALS, "approve", deadline_s=BOT_ASKED_S, look="orders show ID", once=True
+    ),
+    "approvals.decline": Row(APPROVALS, "decline", look="orders show ID", once=True),
     # Halting must not wait for a gateway that hangs: the file stops it all the same.
-    "halt.set": Row(HALTS, "set_halt", deadline_s=4.0),
+    "halt.set": Row(HALTS, "set_halt", deadline_s=4.0, look="halt list"),
     "halt.list": Row(HALTS, "list_halts"),
-    "halt.release": Row(HALTS, "release_halts", once=True),
-    "halt.plan": Row(GATEWAY, "plan_flattening"),
+    "halt.release": Row(HALTS, "release_halts", look="halt list", once=True),
+    "halt.plan": Row(GATEWAY, "plan_flattening", deadline_s=BOT_ASKED_S),
     # Every sell has the order time-out, and there may be some.
-    "halt.flatten": Row(GATEWAY, "flatten", deadline_s=600.0),
-    "token.revoke": Row(TOKENS, "revoke_token"),
+    "halt.flatten": Row(GATEWAY, "flatten", deadline_s=600.0, look="orders list"),
+    "token.revoke": Row(TOKENS, "revoke_token", look="token inspect"),
     "token.inspect": Row(TOKENS, "inspect_token"),
     "policy.show": Row(GATEWAY, "show_policy"),
-    "policy.accept": Row(GATEWAY, "accept_policy"),
-    "policy.explain": Row(GATEWAY, "explain_order"),
+    "policy.accept": Row(GATEWAY, "accept_policy", look="policy show"),
+    "policy.explain": Row(GATEWAY, "explain_order", deadline_s=BOT_ASKED_S),
 }
 
 
@@ -82,8 +95,9 @@ def control_verbs() -> "Verbs":
 
 
 def _answered(row: Row) -> "Verb":
-    async def answer(gateway: "Gateway", args: dict[str, Any], operator: str) -> Any:
+    async def answer(gateway: "Gateway", args: dict[str, Any], asker: "Asker") -> Any:
         part = await row.part.running(gateway)  # first: behind it the SQL libraries are imported
-        return await row.work(part, args, operator)
+        asker.must_wait()  # the store may have taken its time
+        return await row.work(part, args, asker.account)
 
     return answer

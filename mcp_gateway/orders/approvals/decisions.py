@@ -13,13 +13,15 @@ from typing import Any, Final
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import OrderRecord, State, canonical
-from mcp_gateway.errors import NotFound, NotPending, NotPermitted
+from mcp_gateway.errors import NotFound, NotPending, NotPermitted, Refusal
 from mcp_gateway.orders.book import moves
 from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 from mcp_gateway.orders.book.ledger import Ledger, Superseded
 from mcp_gateway.orders.book.protocol import Event
 from mcp_gateway.orders.book.question import Question
 from mcp_gateway.orders.book.steps import Move, Origin
+from mcp_gateway.orders.halts.local import LocalHalts
+from mcp_gateway.risk.facts import Halt
 
 APPROVED_LASTS: Final = timedelta(seconds=60)  # a yes is to this market, not to a later one
 MOST_WAITING: Final = 10  # orders of one agent
@@ -32,11 +34,15 @@ class Approvals:
     """The orders of one bot that wait for a person.
 
     Every method raises StoreUnavailable when the ledger does not answer.
+
+    Args:
+        halts: those that this process knows.
     """
 
     ledger: Ledger
     clock: Clock
     bot_name: str
+    halts: LocalHalts
 
     async def waiting(self) -> tuple[OrderRecord, ...]:
         """Return every order that waits, oldest first."""
@@ -72,8 +78,11 @@ class Approvals:
             NotFound: this bot has no such order.
             NotPermitted: approver_is_requester.
             NotPending: it does not wait, or no longer.
+            Refusal: trading_halted; it waits on, for a yes now would only deny it.
         """
         record = await self._waiting(order_id, person)
+        if (halt := self.halted(record)) is not None:
+            raise _halted(halt)
         told = _who(person, reason) | {"fingerprint": record.fingerprint}
         if record.approved_quote is not None:
             told["quote"] = canonical(record.approved_quote)
@@ -89,6 +98,12 @@ class Approvals:
         record = await self._waiting(order_id, person)
         told = _who(person, reason)
         return await self._decided(record, moves.denied(Event.DENY, "declined", told), person)
+
+    def halted(self, record: OrderRecord) -> Halt | None:
+        """Return a halt that is known here and would stop an order; None where it may go."""
+        if record.side == "sell":
+            return None
+        return self.halts.binding(record.pair, record.agent, record.subject)
 
     async def bounded(self, record: OrderRecord) -> OrderRecord:
         """Return an order that has just begun to wait: denied, where too many of its agent do.
@@ -118,7 +133,9 @@ class Approvals:
         record = await self.ledger.by_id(order_id.lower())
         if record is None or record.bot != self.bot_name:
             raise NotFound(
-                "There is no such order.", code="order_unknown", hint="List what is pending."
+                "There is no such order.",
+                code="order_unknown",
+                hint="List what waits: `mcp-gateway approvals list`, or GET /api/v1/approvals.",
             )
         if person is not None and person.may_not_decide(record):
             raise NotPermitted(
@@ -149,4 +166,19 @@ def _who(person: Actor, reason: str | None) -> dict[str, Any]:
 
 def _not_pending(record: OrderRecord) -> NotPending:
     told = {"order_id": record.order_id, "state": str(record.state), "order_code": record.code}
-    return NotPending("The order does not wait for a decision, or no longer.", detail=told)
+    why = f" ({record.code})" if record.code else ""
+    return NotPending(
+        f"The order does not wait for a decision, or no longer: it is {record.state}{why}.",
+        hint=f"Nothing was changed. `mcp-gateway orders show {record.order_id}` tells its history.",
+        detail=told,
+    )
+
+
+def _halted(halt: Halt) -> Refusal:
+    what = "everything" if halt.scope == "all" else f"this {halt.scope}"
+    return Refusal(
+        f"A halt of {what} is in force ({halt.code}); the order still waits.",
+        code="trading_halted",
+        hint="Nothing was changed. Release the halt first (`mcp-gateway halt list`), or decline.",
+        detail={"scope": halt.scope, "halt_code": halt.code},
+    )

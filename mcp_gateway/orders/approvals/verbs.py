@@ -6,12 +6,14 @@ The operator is the account that owns the control socket, by the system's word.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from mcp_gateway.domain.orders import OrderRecord
 from mcp_gateway.errors import RequestInvalid
 from mcp_gateway.orders.approvals.decisions import Approvals
 from mcp_gateway.orders.book import answers
 from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
+from mcp_gateway.orders.book.question import Question
 
 Approve = Callable[[str, Actor, str | None], Awaitable[OrderRecord]]
 
@@ -28,7 +30,7 @@ async def list_approvals(
     approver: Approver, _args: Mapping[str, Any], _operator: str
 ) -> list[dict[str, Any]]:
     """Return what waits for a person, oldest first."""
-    return [one.document() for one in await approver.approvals.pending()]
+    return [_shown(approver, one) for one in await approver.approvals.pending()]
 
 
 async def show_approval(
@@ -36,7 +38,7 @@ async def show_approval(
 ) -> dict[str, Any]:
     """Return one order that waits, by its ``id`` (order id or request id)."""
     found = await approver.approvals.find(await _order_id(approver, args))
-    return found.document()
+    return _shown(approver, found)
 
 
 async def approve(approver: Approver, args: Mapping[str, Any], operator: str) -> dict[str, Any]:
@@ -57,13 +59,34 @@ async def decline(approver: Approver, args: Mapping[str, Any], operator: str) ->
 
 
 async def _order_id(approver: Approver, args: Mapping[str, Any]) -> str:
-    """Return the order id that an operator means; callers choose their request ids."""
-    wanted = str(args.get("id", "")).lower()
-    pending = await approver.approvals.waiting()
+    """Return the order id that an operator means; callers choose their request ids.
+
+    One that waits is meant before those that are decided.
+    """
+    wanted, approvals = str(args.get("id", "")).lower(), approver.approvals
+    pending = await approvals.waiting()
     ids = [one.order_id for one in pending if wanted in {one.order_id, str(one.request_id)}]
+    if not ids and await approvals.ledger.by_id(wanted) is None:
+        ids = [one.order_id for one in await _with_request_id(approver, wanted)]
     if len(ids) > 1:
         raise ambiguous(ids)
     return ids[0] if ids else wanted
+
+
+async def _with_request_id(approver: Approver, wanted: str) -> list[OrderRecord]:
+    approvals = approver.approvals
+    try:
+        found = await approvals.ledger.by_uuid(UUID(wanted))
+    except ValueError:
+        return []
+    return [one for one in found if one.bot == approvals.bot_name]
+
+
+def _shown(approver: Approver, one: Question) -> dict[str, Any]:
+    """Return what a person is asked, and the halt that would stop the order."""
+    halt = approver.approvals.halted(one.record)
+    told = None if halt is None else {"scope": halt.scope, "name": halt.name, "code": halt.code}
+    return one.document() | {"halted": told}
 
 
 def ambiguous(order_ids: Sequence[str]) -> RequestInvalid:

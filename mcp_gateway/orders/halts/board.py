@@ -4,13 +4,13 @@ Importing it costs no SQL library: whoever halts must not wait for the store to 
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from mcp_gateway.clock import Clock
-from mcp_gateway.errors import GatewayError
+from mcp_gateway.errors import GatewayError, StoreUnavailable
 from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.halts.local import LocalHalts
 from mcp_gateway.orders.halts.records import (
@@ -20,6 +20,8 @@ from mcp_gateway.orders.halts.records import (
     NewHalt,
     Wanted,
     as_json,
+    file_stays,
+    no_such_halt,
 )
 
 if TYPE_CHECKING:
@@ -88,3 +90,45 @@ class Board:
         except (GatewayError, TimeoutError):
             return self.local.keep(new)
         return await halts.set(new) or HaltRecord.unwritten(new)
+
+
+@dataclass(frozen=True, slots=True)
+class FileBoard:
+    """The same over the file HALT of a folder in which there is no store, and none is made.
+
+    Args:
+        without: why nothing else can be had here.
+    """
+
+    local: LocalHalts
+    clock: Clock
+    without: StoreUnavailable
+
+    async def set(self, _asked: HaltRequest, _who: Actor) -> dict[str, Any]:
+        """Refuse: what is not of everything has no place here, and that is written as the file."""
+        raise self.without
+
+    async def list(self) -> dict[str, Any]:
+        """Return the halt of the file."""
+        held = [as_json(one) for one in self.local.records()]
+        return {"in_force": held, "released": [], "stored": False, "code": self.without.code}
+
+    async def release(self, wanted: Wanted, who: Actor, reason: str) -> tuple[dict[str, Any], ...]:
+        """Take the file away; there is nobody to write that down.
+
+        Raises:
+            NotFound: halt_unknown; it is not what is wanted.
+            StoreUnavailable: halt_file_stays.
+        """
+        seen = self.local.file.seen()
+        held = [one for one in self.local.records() if wanted(one)]
+        if not held or seen is None:
+            raise no_such_halt()
+        if not self.local.file.remove(seen):
+            raise file_stays()
+        at = self.clock.now()
+        made = (
+            replace(one, released_at=at, released_by=who.name, release_reason=reason)
+            for one in held
+        )
+        return tuple(as_json(one) for one in made)

@@ -20,7 +20,7 @@ from mcp_gateway.access.tokens.claims import acceptable_subject
 from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import AgentName, PairName
 from mcp_gateway.domain.text import one_line
-from mcp_gateway.errors import RequestInvalid
+from mcp_gateway.errors import NotFound, RequestInvalid, StoreUnavailable
 from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 from mcp_gateway.risk.facts import Halt, HaltScope
 
@@ -178,6 +178,24 @@ def by_id(halt_id: str) -> Wanted:
     if not (halt_id.isascii() and halt_id.isdigit()):
         raise RequestInvalid("id is the number of a halt.", detail={"field": "id"})
     return lambda one: str(one.id) == str(int(halt_id))
+
+
+def no_such_halt() -> NotFound:
+    """Return the refusal to release what is not in force."""
+    return NotFound(
+        "No such halt is in force.",
+        code="halt_unknown",
+        hint="`mcp-gateway halt list` shows those that are.",
+    )
+
+
+def file_stays() -> StoreUnavailable:
+    """Return the error of a release that left the file HALT behind."""
+    return StoreUnavailable(
+        "The file HALT is still in the data folder: everything is halted still.",
+        code="halt_file_stays",
+        hint="Remove the file by hand; nothing else is left to be released of it.",
+    )
 
 
 def as_json(record: HaltRecord) -> dict[str, Any]:

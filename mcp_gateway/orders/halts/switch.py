@@ -15,13 +15,22 @@ from typing import Final
 import anyio
 
 from mcp_gateway.clock import Clock
-from mcp_gateway.errors import NotFound, StoreUnavailable
+from mcp_gateway.errors import StoreUnavailable
 from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.orders.book.background import forever
 from mcp_gateway.orders.halts import rows as halt_rows
 from mcp_gateway.orders.halts.file import Identity
 from mcp_gateway.orders.halts.local import LocalHalts
-from mcp_gateway.orders.halts.records import FILE, OPERATOR, HaltRecord, NewHalt, Says, Wanted
+from mcp_gateway.orders.halts.records import (
+    FILE,
+    OPERATOR,
+    HaltRecord,
+    NewHalt,
+    Says,
+    Wanted,
+    file_stays,
+    no_such_halt,
+)
 from mcp_gateway.storage.sql import Store
 from mcp_gateway.telemetry import logs, metrics
 
@@ -114,15 +123,11 @@ class Halts:
             await self._know()
             self._follow_file()
         if not released:
-            raise NotFound(
-                "No such halt is in force.",
-                code="halt_unknown",
-                hint="`mcp-gateway halt list` shows those that are.",
-            )
+            raise no_such_halt()
         for one in released:
             _log.warning("Trading resumed", scope=one.scope, halted=one.name, by=one.released_by)
         if self._file is not None and self._file.released:
-            raise _file_stays()
+            raise file_stays()
         return released
 
     async def in_force(self) -> tuple[HaltRecord, ...]:
@@ -269,12 +274,4 @@ def _not_known() -> StoreUnavailable:
         "The store failed amid the release: whether anything was released is not known.",
         code="release_unknown",
         hint="Look at `mcp-gateway halt list` when the store answers, and release it again.",
-    )
-
-
-def _file_stays() -> StoreUnavailable:
-    return StoreUnavailable(
-        "The file HALT is still in the data folder: everything is halted still.",
-        code="halt_file_stays",
-        hint="Remove the file by hand; nothing else is left to be released of it.",
     )

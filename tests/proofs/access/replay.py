@@ -11,12 +11,13 @@ down ends with 3.
 """
 
 import argparse
+import itertools
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -37,6 +38,8 @@ from tests.support.standin import stand_in
 CONNECTIONS: Final = 4  # to each process
 BATCH: Final = 32  # calls recorded at a time
 ROUND: Final = 10_000  # replays of a batch, well within the window of its signatures
+LONGEST_ROUND_S: Final = 20.0
+BETWEEN_ACCIDENTS: Final = 20
 OLD: Final = 400  # calls of earlier rounds that are kept to be sent again
 ALTERED: Final = 4  # of each recorded call
 BACK_WITHIN_S: Final = 10.0
@@ -168,11 +171,14 @@ class Stage:
         return cycle(pool)
 
     async def replay(self, count: int) -> None:
-        """Send so many again, over every connection to both processes."""
+        """Send so many again, over every connection to both, while the signatures are fresh."""
         left, variants = iter(range(count)), self.variants()
+        ends_at = time.monotonic() + LONGEST_ROUND_S
 
         async def send(line: Line) -> None:
             for _ in left:
+                if time.monotonic() > ends_at:
+                    return
                 sent = next(variants)
                 told = await line.call(sent.raw())
                 self.found.judge(sent, told.code or str(told.status))
@@ -233,22 +239,9 @@ class Stage:
         self.found.wrong.append("no order was taken after the accident")
 
 
-def accidents(rounds: int) -> dict[int, Callable[[Stage, int], object]]:
-    """Return what happens in which round: each accident once at least."""
-    found: dict[int, Callable[[Stage, int], object]] = {}
-    for each in range(rounds):
-        if each % 20 == min(1, rounds - 1):
-            found[each] = Stage.stopped_store
-        elif each % 20 == min(2, rounds - 1):
-            found[each] = Stage.flushed_store
-    return found
-
-
 async def prove(folder: Path, size: int, *, shared: bool = True) -> Found:
     """Run the whole proof; not ``shared`` plants the mistake that it must find."""
     found = Found()
-    a_round = min(ROUND, size // 4)
-    rounds = [a_round] * (size // a_round)
     with own(Valkey) as valkey:
         async with stand_in() as bot:
             settings = {"FREQTRADE_URL": bot.url} | ({"REDIS_URL": valkey.url} if shared else {})
@@ -256,20 +249,21 @@ async def prove(folder: Path, size: int, *, shared: bool = True) -> Found:
                 auth = GatewayAuth(_fresh_token(), key=HMAC_SECRET, key_id=TRADER)
                 stage = Stage(urls, valkey, found, auth)
                 started = time.monotonic()
-                await _through(stage, rounds, accidents(len(rounds)) if shared else {})
+                await _through(stage, size, accidents=shared)
                 found.seconds = time.monotonic() - started
     return found
 
 
-async def _through(
-    stage: Stage, rounds: Sequence[int], planned: dict[int, Callable[[Stage, int], object]]
-) -> None:
-    for number, count in enumerate(rounds):
+async def _through(stage: Stage, size: int, *, accidents: bool) -> None:
+    """Record and replay, round by round; now and then there is an accident."""
+    count = min(ROUND, size // 4)
+    for number in itertools.count():
+        if stage.found.replays >= size:
+            return
         await stage.record()
-        accident = planned.get(number)
-        if accident is Stage.stopped_store:
+        if accidents and number % BETWEEN_ACCIDENTS == 1:
             await stage.stopped_store(count)
-        elif accident is Stage.flushed_store:
+        elif accidents and number % BETWEEN_ACCIDENTS == 2:  # noqa: PLR2004 - the next one
             await stage.flushed_store(count)
         else:
             await stage.replay(count)

@@ -14,7 +14,7 @@ from mcp_gateway.cli.control.verbs import VERBS
 from mcp_gateway.risk.document import load_policy
 from mcp_gateway.risk.rules import RULES
 from mcp_gateway.settings import Settings
-from mcp_gateway.transports.control import account_name
+from mcp_gateway.transports.asker import account_name
 from tests.house.repository import PACKAGE
 from tests.support.commands import bot_served, command, gateway_served, trading_bot
 from tests.support.policy import POLICY_FILE
