@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .PHONY: sandbox tour test check bench lock clean campaign prove-simulation prove-bugs \
-	prove-limits prove-model prove-processes prove-wire prove-race
+	prove-limits prove-model prove-processes prove-wire prove-race prove-access
 
 sandbox: $(STAMP)
 	@$(BIN)/mcp-gateway sandbox $(if $(PORT),--port $(PORT))
@@ -58,6 +58,11 @@ prove-wire: $(STAMP)
 
 prove-race: $(STAMP)
 	@$(BIN)/python -m tests.proofs.race --rounds $(ROUNDS)
+
+# One after the other, to the first that finds anything; each takes --size of its own.
+prove-access: $(STAMP)
+	@for proof in token_rotation key_rotation quotas replay neighbours schema fuzz; do \
+		echo "$$proof:"; $(BIN)/python -m tests.proofs.access.$$proof || exit $$?; done
 
 campaign: $(STAMP)
 	@$(BIN)/python -m tests.proofs.campaign --orders $(ORDERS)

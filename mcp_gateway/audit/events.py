@@ -12,7 +12,8 @@ class AuditEvent:
 
     ``event`` is a dotted word of a fixed set: order.received, order.denied, order.reserved,
     order.pending_approval, order.approved,
-    order.sent, order.placed, order.rejected, order.unknown, call.refused, call.read,
+    order.sent, order.placed, order.rejected, order.unknown, order.taken_back, call.refused,
+    call.read,
     token.issued, key.created, key.rotated, key.revoked, token.revoked, store.upgraded, halt.set, halt.released, policy.changed, policy.pending, policy.refused.
     ``detail`` is JSON-ready and holds no secret.
     """

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from mcp_gateway.cli.control.reach import ask
+from mcp_gateway.errors import GatewayError
 from mcp_gateway.settings import Settings
 
 NOT_PLACED: Final = 1
@@ -31,7 +32,7 @@ def list_approvals(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows))
         return
-    click.echo("\n\n".join(row["text"] for row in rows) or "Nothing waits for approval.")
+    click.echo("\n\n".join(_text(row) for row in rows) or "Nothing waits for approval.")
 
 
 @approvals.command("approve")
@@ -49,9 +50,20 @@ def approve_order(order_id: str, reason: str | None, yes: bool, as_json: bool) -
     if as_json and not yes:
         raise click.UsageError("--json needs --yes: nobody could be asked.")
     settings = Settings.load()
+    try:
+        return _approve(settings, order_id, reason, yes, as_json)
+    except GatewayError as error:
+        if as_json:
+            click.echo(json.dumps(error.public()))
+        raise
+
+
+def _approve(
+    settings: Settings, order_id: str, reason: str | None, yes: bool, as_json: bool
+) -> int:
     shown = ask(settings, "approvals.show", {"id": order_id})
     if not yes:
-        click.echo(shown["text"])
+        click.echo(_text(shown))
         if not click.confirm("Approve it?", default=False):
             click.echo("Nothing was changed.")
             return NOT_PLACED
@@ -72,7 +84,17 @@ def decline_order(order_id: str, reason: str, as_json: bool) -> None:
 
     Example: mcp-gateway approvals decline ID --reason "too much before the weekend"
     """
-    told = _decided(Settings.load(), "approvals.decline", {"id": order_id, "reason": reason})
+    settings = Settings.load()
+    try:
+        shown = ask(settings, "approvals.show", {"id": order_id})
+        if not as_json:
+            click.echo(f"{shown['text']}\n")
+        args = {"id": shown["order_id"], "reason": reason}
+        told = _decided(settings, "approvals.decline", args)
+    except GatewayError as error:
+        if as_json:
+            click.echo(json.dumps(error.public()))
+        raise
     click.echo(json.dumps(told) if as_json else _end(told))
 
 
@@ -80,24 +102,36 @@ def _decided(settings: Settings, verb: str, args: dict[str, Any]) -> dict[str, A
     """Return what the gateway says of a yes or a no; of one that went away, what the ledger does.
 
     Raises:
-        AnswerLost: with the order's state, and whose yes it was, where that can be told.
+        NoAnswer: with the order's state, and whose yes it was, where that can be told.
     """
-    from mcp_gateway.errors import GatewayError
-    from mcp_gateway.transports.control import AnswerLost
+    from mcp_gateway.transports.control import NoAnswer
 
     try:
         told: dict[str, Any] = ask(settings, verb, args)
-    except AnswerLost as lost:
+    except NoAnswer as lost:
+        if not lost.is_sent:
+            raise
         try:
             shown = ask(settings, "orders.show", {"id": args["id"]})
         except GatewayError:
             raise lost from None
-        raise AnswerLost(
+        raise NoAnswer(
             f"The gateway did not answer. The order is {shown['state']}{_by(shown)}.",
+            code=lost.code,
+            is_sent=True,
             hint=f"`mcp-gateway orders show {args['id']}` tells what becomes of it.",
             detail={"order_id": shown["order_id"], "state": shown["state"]},
         ) from None
     return told
+
+
+def _text(shown: dict[str, Any]) -> str:
+    """Return what a person is asked, and that a yes would be refused now."""
+    halt = shown["halted"]
+    if halt is None:
+        return str(shown["text"])
+    what = "everything" if halt["scope"] == "all" else f"{halt['scope']} {halt['name']}"
+    return f"{shown['text']}\n! Halted: {what} ({halt['code']}). A yes is refused until that is released."
 
 
 def _by(shown: dict[str, Any]) -> str:

@@ -54,7 +54,11 @@ def _print(row: dict[str, object], as_json: bool) -> int:
         click.echo(json.dumps(row))
     else:
         rest = {k: v for k, v in row.items() if k not in {"id", "at", "event", "subject", "code"}}
+        detail = row.get("detail")
+        operator = detail.get("operator") if isinstance(detail, dict) else None
         who = row.get("subject", "-")
+        if operator is not None:
+            who = f"{who} (by {operator})" if "subject" in row else operator
         code = row.get("code", "-")
         click.echo(f"{row['id']:>6} {row['at']} {row['event']:<16} {who} {code} {json.dumps(rest)}")
     return int(str(row["id"]))

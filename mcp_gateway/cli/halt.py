@@ -3,18 +3,21 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 import click
 
-from mcp_gateway.cli.control.places import has_store
-from mcp_gateway.cli.control.reach import ask, ask_running, ask_store
+from mcp_gateway.cli.control.reach import ask, ask_otherwise, ask_running, ask_store
+from mcp_gateway.cli.halt_words import AGAIN, flattened, halt_line, planned, said
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.settings import Settings
 
+if TYPE_CHECKING:
+    from mcp_gateway.transports.control import NoAnswer
+
 NOT_DONE: Final = 1
-AGAIN: Final = 'mcp-gateway halt flatten --confirmation {} --reason "…"'
+RELEASED_SHOWN: Final = 5
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _AGENT = click.option("--agent", help="Of this agent only.")
 _PAIR = click.option("--pair", help="Of this pair only, e.g. BTC/USDT.")
@@ -33,7 +36,7 @@ def halt(
 
     A halt of everything pauses the bot, too. It stays in force until `mcp-gateway resume`, over
     restarts and for every gateway on the same database. Where no gateway answers, the file HALT
-    in the data folder stops them all the same.
+    in the data folder stops them all the same. Exit code 1 where nobody is known to have heard it.
 
     Example: mcp-gateway halt --reason "the agent buys tops"
     """
@@ -45,72 +48,108 @@ def halt(
         raise click.UsageError("--reason is missing: it is all that is known tomorrow.")
     if agent and pair:
         raise click.UsageError("--agent or --pair, not both.")
-    told = _halt(Settings.load(), {"agent": agent, "pair": pair, "reason": reason})
-    click.echo(json.dumps(told) if as_json else _said(told))
-    return None
+    settings = Settings.load()
+    told = _halt(settings, {"agent": agent, "pair": pair, "reason": reason})
+    told["open_entries"] = _may_still_fill(settings, agent, pair)
+    click.echo(json.dumps(told) if as_json else said(told))
+    return 0 if told["heard"] or told["stored"] or told["gateway_was_here"] else NOT_DONE
 
 
 def _halt(settings: Settings, args: dict[str, Any]) -> dict[str, Any]:
     """Halt by the gateway; where none answers by the file, or by the store alone."""
-    from mcp_gateway.transports.control import GatewayNotRunning
+    from mcp_gateway.transports.control import GatewaySilent, NoAnswer
 
-    told: dict[str, Any]
-    if args["agent"] or args["pair"]:  # the file halts everything, and nothing less
-        told = ask(settings, "halt.set", args)
-        return told
+    # Asked before anything is written: whether a gateway has been in this folder.
+    was_here = (settings.data_dir / "gateway.sqlite").exists()
     try:
         told = ask_running(settings, "halt.set", args)
-    except GatewayNotRunning:
-        told = _by_file(settings, args)
+    except NoAnswer as error:
+        was_here = was_here or isinstance(error, GatewaySilent)
+        told = _unheard(settings, args, error) | {"gateway": error.code}
+        return {**told, "heard": False, "gateway_was_here": was_here}
+    return {**told, "heard": True, "gateway_was_here": True}
+
+
+def _unheard(settings: Settings, args: dict[str, Any], error: "NoAnswer") -> dict[str, Any]:
+    told: dict[str, Any]
+    if not (args["agent"] or args["pair"]):
+        return _by_file(settings, args)
+    try:  # the file halts everything, and nothing less
+        told = ask_otherwise(settings, "halt.set", args, error)
+    except GatewayError as refusal:
+        raise refusal if refusal.code == "outcome_unknown" else _nothing(refusal) from None
     return told
 
 
 def _by_file(settings: Settings, args: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any]
     try:
         path = _written(settings, args["reason"])
     except OSError as error:
-        told: dict[str, Any] = ask_store(settings, "halt.set", args)
-        click.echo(f"The file HALT can't be written: {error.strerror}.", err=True)
+        why = f"The file HALT can't be written: {error.strerror}."
+        try:
+            told = ask_store(settings, "halt.set", args)
+        except GatewayError as refusal:
+            raise _nothing(refusal, why) from None
+        click.echo(why, err=True)
         return told
     told = {"id": None, "scope": "all", "code": "file", "file": str(path), "stored": False}
-    if not has_store(settings):
-        click.echo("No gateway has been in this folder yet. Check MCP_GATEWAY_DATA_DIR.", err=True)
     if settings.embedded_store:  # a gateway that starts, or hangs, finds the file there
         return told
     try:  # gateways elsewhere share the database, and not the folder
         return {**ask_store(settings, "halt.set", args), "file": str(path)}
-    except GatewayError as error:
-        return told | {"store": error.code}
+    except GatewayError as refusal:
+        return told | {"store": refusal.code}
+
+
+def _nothing(refusal: GatewayError, why: str = "") -> GatewayError:
+    """Return a refusal in words that nobody takes for a halt."""
+    message = " ".join(part for part in ("NOTHING IS HALTED:", why, refusal.message) if part)
+    return GatewayError(message, code=refusal.code, hint=refusal.hint, detail=refusal.detail)
+
+
+def _may_still_fill(
+    settings: Settings, agent: str | None, pair: str | None
+) -> list[dict[str, Any]] | None:
+    """Return the entries that a halt does not call back; None where nobody can tell."""
+    try:
+        rows: list[dict[str, Any]] = ask(settings, "orders.open", {"agent": agent, "pair": pair})
+    except GatewayError:
+        return None
+    return rows
 
 
 def _written(settings: Settings, reason: str) -> Path:
     """Write the file that halts everything; raises OSError where the folder can't be written."""
     from mcp_gateway.orders.halts.file import NAME, HaltFile
-    from mcp_gateway.transports.control import account_name
+    from mcp_gateway.transports.asker import account_name
 
     HaltFile(settings.data_dir).write(f"{account_name(os.getuid())}: {reason}")
     return settings.data_dir / NAME
 
 
 @halt.command("list")
+@click.option("--all", "every", is_flag=True, help="More than the newest 5 that were released.")
 @_JSON
-def list_halts(as_json: bool) -> None:
+def list_halts(every: bool, as_json: bool) -> None:
     """List the halts in force, and the last that were released.
 
     Example: mcp-gateway halt list --json
     """
     told = ask(Settings.load(), "halt.list", {})
+    if not every:
+        told["released"] = told["released"][:RELEASED_SHOWN]
     if as_json:
         click.echo(json.dumps(told))
         return
     for one in told["in_force"]:
-        click.echo(_line(one))
+        click.echo(halt_line(one))
     if not told["in_force"]:
         click.echo("No halt is in force.")
     if not told["stored"]:
         click.echo(f"The store does not answer ({told['code']}): there may be others.")
     for one in told["released"]:
-        click.echo(f"{_line(one)}\n     released {one['released_at']} by {one['released_by']}: "
+        click.echo(f"{halt_line(one)}\n     released {one['released_at']} by {one['released_by']}: "
                    f"{one['release_reason']}")  # fmt: skip
 
 
@@ -130,7 +169,7 @@ def flatten(reason: str, yes: bool, confirmation: UUID | None, as_json: bool) ->
 
     Example: mcp-gateway halt flatten --reason "leaving the market"
     """
-    from mcp_gateway.transports.control import GatewayNotRunning
+    from mcp_gateway.transports.control import NoAnswer
 
     if as_json and not yes:
         raise click.UsageError("--json needs --yes: nobody could be asked.")
@@ -138,18 +177,18 @@ def flatten(reason: str, yes: bool, confirmation: UUID | None, as_json: bool) ->
     args = {"confirmation": str(confirmation or uuid4()), "reason": reason}
     if not yes:
         plan = ask(settings, "halt.plan", args)
-        click.echo(_planned(plan))
+        click.echo(planned(plan))
         if not click.confirm("Halt everything and close these?", default=False):
             click.echo("Nothing was changed.")
             return NOT_DONE
     try:
         told = ask(settings, "halt.flatten", args)
-    except GatewayNotRunning:
-        click.echo(
-            f"To go on, selling nothing twice: {AGAIN.format(args['confirmation'])}", err=True
-        )
+    except NoAnswer as error:
+        if error.is_sent:  # it may be at it
+            again = AGAIN.format(args["confirmation"])
+            click.echo(f"To go on, selling nothing twice: {again}", err=True)
         raise
-    click.echo(json.dumps(told) if as_json else _flattened(told))
+    click.echo(json.dumps(told) if as_json else flattened(told))
     return 0 if told["flat"] else NOT_DONE
 
 
@@ -178,51 +217,4 @@ def resume(
         click.echo(json.dumps(released))
         return
     for one in released:
-        click.echo(f"Released by {one['released_by']}: {_line(one)}")
-
-
-def _said(told: dict[str, Any]) -> str:
-    if told.get("file") and told["id"] is None:
-        return (
-            f"No gateway answered, so the file {told['file']} stands for the halt.\n"
-            "A gateway that uses this folder sends no entry while it is there, and writes the halt\n"
-            "down. Others on the same database hear of it from that one only. `mcp-gateway resume`\n"
-            "ends it; removing the file alone does not, once a gateway has seen it."
-        )
-    line = f"Halted: {_line(told)}"
-    if not told["stored"]:
-        return (
-            f"{line}\nThe store does not answer: this gateway keeps it by itself until it does, "
-            "and others do not know of it yet."
-        )
-    return line
-
-
-def _line(one: dict[str, Any]) -> str:
-    what = {"all": "everything"}.get(one["scope"], f"{one['scope']} {one['name']}")
-    number = "-" if one["id"] is None else one["id"]
-    return f"{number:>3}  {what}  {one['code']}  {one['at']}  {one['by']}: {one['reason']}"
-
-
-def _planned(plan: dict[str, Any]) -> str:
-    lines = [f"sell    {one['amount']} {one['pair']} of {one['agent']}" for one in plan["sells"]]
-    lines += [f"cancel  {one['amount']} {one['pair']} of {one['agent']}" for one in plan["cancels"]]
-    lines += [f"wait    {one['pair']}: order {one['order_id']} is unsettled"
-              for one in plan["unsettled"]]  # fmt: skip
-    lines += [f"leave   {one['amount']} {one['pair']}: trade {one['trade_id']} is not this gateway's"
-              for one in plan["others"]]  # fmt: skip
-    return "\n".join(lines or ["There is nothing open."])
-
-
-def _flattened(told: dict[str, Any]) -> str:
-    lines = [
-        f"{one['what']:<6}  {one['pair']}  of {one['agent']}: {one['outcome']}"
-        + (f" ({one['code']})" if one["code"] else "")
-        for one in told["orders"]
-    ]
-    lines.append("Left:" if told["left"]["others"] or not told["flat"] else "Nothing is left.")
-    if told["left"]["others"] or not told["flat"]:
-        lines.append(_planned(told["left"]))
-    if not told["flat"]:
-        lines.append(f"To go on, selling nothing twice: {AGAIN.format(told['confirmation'])}")
-    return "\n".join(lines)
+        click.echo(f"Released by {one['released_by']}: {halt_line(one)}")

@@ -23,7 +23,7 @@ _COMMANDS: Final = {
     "token": "Issue, inspect and revoke tokens.",
     "keys": "Make, list, rotate and revoke the keys that sign orders.",
     "hash-password": "Hash a password for the clients file.",
-    "orders": "Show the orders, compare them with the bot, settle them.",
+    "orders": "Show the orders, compare them with the bot, cancel and settle them.",
     "approvals": "Approve or decline the orders that wait for you.",
     "policy": "Check the policy, show what is in force, try an order on it.",
     "halt": "Stop every entry at once; list halts; close all positions.",

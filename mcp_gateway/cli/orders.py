@@ -106,6 +106,25 @@ def settle_order(
     click.echo(f"Settled as {finding} by {settled['operator']}.")
 
 
+@orders.command("cancel")
+@click.argument("order_id", metavar="ID")
+@click.option("--reason", required=True, help="Why, for the audit log; at most 1000 characters.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def cancel_order(order_id: str, reason: str, as_json: bool) -> None:
+    """Take back what still rests of an order, in its agent's place; asks the running gateway.
+
+    The audit log keeps your account's name and the reason. What was filled before stays.
+
+    Example: mcp-gateway orders cancel ID --reason "trading is halted"
+    """
+    told = ask(Settings.load(), "orders.cancel", {"id": order_id, "reason": reason})
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    click.echo(_line(told))
+    click.echo(f"Taken back by {told['operator']}; {told['filled_amount']:g} was filled before.")
+
+
 @orders.command("reconcile")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def reconcile_orders(as_json: bool) -> int:
@@ -123,8 +142,9 @@ def reconcile_orders(as_json: bool) -> int:
 
 
 def _line(row: dict[str, Any]) -> str:
+    state = f"{row['state']} (rests)" if row["resting"] else row["state"]
     line = (
-        f"{row['created_at']}  {row['state']:<16} {row['side']:<4} {row['pair']:<12} "
+        f"{row['created_at']}  {state:<16} {row['side']:<4} {row['pair']:<12} "
         f"{row['requested_amount']:<12g} {row['agent']}  {row['request_id']}"
     )
     return f"{line}  {row['code']}" if row["code"] else line

@@ -55,7 +55,9 @@ async def gateway_before(sandbox: Sandbox, port: int, *, verbose: bool) -> Async
     folder.mkdir(mode=0o700, exist_ok=True)
     values = _values(sandbox, port) | {"data_dir": str(folder)}
     settings = Settings.apart(**values)
-    token, _ = issued(settings, clock, subject=SUBJECT, scopes=SCOPES, ttl_s=TOKEN_TTL_S, act_for=())
+    token, _ = issued(
+        settings, clock, subject=SUBJECT, scopes=SCOPES, ttl_s=TOKEN_TTL_S, act_for=()
+    )
     log = folder / "gateway.log"
     child = await start_child(
         [sys.executable, "-m", "mcp_gateway", "serve"],

@@ -197,7 +197,10 @@ class Flattening:
                 self._failed(trade, entry, "internal_error")
 
     def _failed(self, trade: Trade, entry: OrderRecord, code: str) -> None:
-        told = {"pair": trade.pair, "agent": entry.agent, "outcome": "failed", "code": code}
+        told = {
+            "pair": trade.pair, "agent": entry.agent, "amount": canonical(trade.amount),
+            "outcome": "failed", "code": code,
+        }  # fmt: skip
         self._told[f"trade {trade.trade_id}"] = {"what": "sell", "order_id": None, **told}
 
     async def _next_sell(
@@ -217,8 +220,10 @@ class Flattening:
                     amount=_plain(trade.amount), order_type="market",
                 )  # fmt: skip
                 return self._record(order, entry), order
+            if known.state in UNDONE:
+                continue  # told when it was tried
             self._note(known, "sell")
-            if known.state not in UNDONE | {State.FILLED}:
+            if known.state is not State.FILLED:
                 return None
         return None
 
@@ -242,6 +247,7 @@ class Flattening:
             "outcome": protocol.outcome(record.state),
             "status": answers.status(record),
             "filled_amount": canonical(record.filled_amount),
+            "average_price": record.average_price and canonical(record.average_price),
             "code": code or record.code,
         }
         self._told[record.order_id] = told

@@ -69,7 +69,9 @@ async def list_open_entries(
     return [
         _row(one)
         for one in found
-        if one.side == "buy" and pair in {None, one.pair} and agent in {None, one.agent, one.subject}
+        if one.side == "buy"
+        and pair in {None, one.pair}
+        and agent in {None, one.agent, one.subject}
     ]
 
 
@@ -188,6 +190,7 @@ def _row(record: OrderRecord) -> dict[str, Any]:
     told = answers.receipt(record)
     return told | {
         "state": str(record.state),
+        "resting": record.state in protocol.RESTING,
         "code": record.code,
         "issuer": record.issuer,
         "subject": record.subject,

@@ -34,9 +34,7 @@ def ask(settings: Settings, verb: str, args: Mapping[str, Any]) -> Any:
         return ask_otherwise(settings, verb, args, error)
 
 
-def ask_otherwise(
-    settings: Settings, verb: str, args: Mapping[str, Any], error: "NoAnswer"
-) -> Any:
+def ask_otherwise(settings: Settings, verb: str, args: Mapping[str, Any], error: "NoAnswer") -> Any:
     """Return the store's answer where the gateway gave none; raises as ``ask`` does.
 
     Args:

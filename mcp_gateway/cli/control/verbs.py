@@ -58,9 +58,7 @@ VERBS: Final[Mapping[str, Row]] = {
     "orders.list": Row(RECORDS, "list_orders"),
     "orders.show": Row(RECORDS, "show_order"),
     "orders.open": Row(RECORDS, "list_open_entries", deadline_s=4.0),
-    "orders.cancel": Row(
-        GATEWAY, "cancel_order", deadline_s=BOT_ASKED_S, look="orders show ID"
-    ),
+    "orders.cancel": Row(GATEWAY, "cancel_order", deadline_s=BOT_ASKED_S, look="orders show ID"),
     "orders.reconcile": Row(RECORDS, "reconcile_orders", deadline_s=60.0),
     "orders.settle": Row(
         RECORDS, "settle_order", deadline_s=BOT_ASKED_S, look="orders show ID", once=True

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import OrderRecord, State, canonical
-from mcp_gateway.errors import NotFound, NotPending, NotPermitted, Refusal
+from mcp_gateway.errors import NotFound, NotPending, NotPermitted, TradingHalted
 from mcp_gateway.orders.book import moves
 from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 from mcp_gateway.orders.book.ledger import Ledger, Superseded
@@ -78,7 +78,7 @@ class Approvals:
             NotFound: this bot has no such order.
             NotPermitted: approver_is_requester.
             NotPending: it does not wait, or no longer.
-            Refusal: trading_halted; it waits on, for a yes now would only deny it.
+            TradingHalted: it waits on, for a yes now would only deny it.
         """
         record = await self._waiting(order_id, person)
         if (halt := self.halted(record)) is not None:
@@ -174,11 +174,9 @@ def _not_pending(record: OrderRecord) -> NotPending:
     )
 
 
-def _halted(halt: Halt) -> Refusal:
+def _halted(halt: Halt) -> TradingHalted:
     what = "everything" if halt.scope == "all" else f"this {halt.scope}"
-    return Refusal(
+    return TradingHalted(
         f"A halt of {what} is in force ({halt.code}); the order still waits.",
-        code="trading_halted",
-        hint="Nothing was changed. Release the halt first (`mcp-gateway halt list`), or decline.",
         detail={"scope": halt.scope, "halt_code": halt.code},
     )

@@ -21,7 +21,7 @@ from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.principals import Admission
-from mcp_gateway.errors import NotPending, NotPermitted
+from mcp_gateway.errors import NotPending, NotPermitted, TradingHalted
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.orders.book.actor import Actor
 from mcp_gateway.telemetry import logs
@@ -170,7 +170,8 @@ async def _decided(
     said = (answer.content or {}).get("approve") if answer.action == "accept" else False
     if said is not True and said is not False:
         return False
-    with suppress(NotPending):  # decided elsewhere meanwhile; the order tells
+    # Decided elsewhere meanwhile, or it waits for the end of a halt: the order tells.
+    with suppress(NotPending, TradingHalted):
         if said:
             await orders.dispatch.approve(record.order_id, person)
         else:

@@ -263,7 +263,7 @@ async def _through(stage: Stage, size: int, *, accidents: bool) -> None:
         await stage.record()
         if accidents and number % BETWEEN_ACCIDENTS == 1:
             await stage.stopped_store(count)
-        elif accidents and number % BETWEEN_ACCIDENTS == 2:  # noqa: PLR2004 - the next one
+        elif accidents and number % BETWEEN_ACCIDENTS == 2:
             await stage.flushed_store(count)
         else:
             await stage.replay(count)
