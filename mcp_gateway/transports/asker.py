@@ -26,13 +26,13 @@ class Asker:
 
     Args:
         account: who runs it, by the system's word.
-        until: Unix time up to which it waits, by the clock that two processes of one machine
-            share; None: it does not say.
+        until_ms: Unix time in milliseconds up to which it waits, by the clock that two processes
+            of one machine share; None: it does not say.
         wire: the connection, not blocking.
     """
 
     account: str
-    until: float | None
+    until_ms: int | None
     wire: socket.socket
 
     def must_wait(self) -> None:
@@ -41,7 +41,8 @@ class Asker:
         Raises:
             RequestTimeout: ``asked_too_late``.
         """
-        if self._has_hung_up() or (self.until is not None and unix_now() > self.until):
+        is_over = self.until_ms is not None and unix_now_ms() > self.until_ms
+        if is_over or self._has_hung_up():
             raise RequestTimeout(
                 "The command no longer waits for an answer; nothing was done.",
                 code="asked_too_late",
@@ -57,9 +58,9 @@ class Asker:
         return False
 
 
-def unix_now() -> float:
-    """Return the time that a question's end is told in: the system's, whoever runs on another."""
-    return Clock().now().timestamp()
+def unix_now_ms() -> int:
+    """Return the time that a question's end is told in: the system's, whatever clock one keeps."""
+    return int(Clock().now().timestamp() * 1000)
 
 
 def account_at(wire: socket.socket) -> str:

@@ -27,7 +27,7 @@ from mcp_gateway.errors import (
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports import body as bodies
-from mcp_gateway.transports.asker import Asker, account_at, unix_now
+from mcp_gateway.transports.asker import Asker, account_at, unix_now_ms
 
 # The gateway, the arguments, and who asks.
 Verb = Callable[[Gateway, dict[str, Any], Asker], Awaitable[Any]]
@@ -109,8 +109,8 @@ def ask(
         AnswerLost: it went away midway.
         ControlRefused: the verb refused; with its code.
     """
-    until = unix_now() + deadline_s
-    request = orjson.dumps({"verb": verb, "args": dict(args or {}), "until": until})
+    until_ms = unix_now_ms() + int(1000 * deadline_s)
+    request = orjson.dumps({"verb": verb, "args": dict(args or {}), "until_ms": until_ms})
     detail = {"socket": str(path)}
     is_sent = False
     try:
@@ -212,7 +212,7 @@ async def _answer(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> bytes
                 code="verb_unknown",
                 hint="It may be older than this command: restart it.",
             )
-        asker = _asker(stream, request.get("until"))
+        asker = _asker(stream, request.get("until_ms"))
         asker.must_wait()
         answer = await verb(gateway, request["args"], asker)
         return orjson.dumps({"result": answer}, default=str)
@@ -228,11 +228,11 @@ async def _answer(gateway: Gateway, verbs: Verbs, stream: SocketStream) -> bytes
         return orjson.dumps({"error": InternalError("The gateway failed; see its log.").public()})
 
 
-def _asker(stream: SocketStream, until: Any) -> Asker:
-    if not isinstance(until, int | float | None):
-        raise RequestMalformed("until is a Unix time.")
+def _asker(stream: SocketStream, until_ms: Any) -> Asker:
+    if not isinstance(until_ms, int | None):
+        raise RequestMalformed("until_ms is a Unix time in milliseconds.")
     wire = stream.extra_attributes[SocketAttribute.raw_socket]()
-    return Asker(account_at(wire), until, wire)
+    return Asker(account_at(wire), until_ms, wire)
 
 
 async def _request(stream: SocketStream) -> dict[str, Any]:

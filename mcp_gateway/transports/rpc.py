@@ -19,12 +19,17 @@ from mcp.types import PROTOCOL_VERSION_META_KEY
 from mcp.types.version import KNOWN_PROTOCOL_VERSIONS
 
 from mcp_gateway.errors import Refusal, RequestInvalid, RequestMalformed
-from mcp_gateway.transports.requests import Headers, only
+from mcp_gateway.transports.requests import Headers
 
 LONGEST_ID: Final = 128
 LARGEST_ID: Final = 2**53  # RFC 7493 section 2.2: beyond it, readers lose digits
 LONGEST_METHOD: Final = 128
-SESSION_HEADER: Final = "mcp-session-id"
+_ROUTING: Final = frozenset(
+    {
+        MCP_METHOD_HEADER.encode(), MCP_NAME_HEADER.encode(),
+        MCP_PROTOCOL_VERSION_HEADER.encode(), b"mcp-session-id",
+    }
+)  # fmt: skip
 _CALL: Final = frozenset({"jsonrpc", "id", "method", "params"})
 _ANSWER: Final = frozenset({"jsonrpc", "id", "result", "error"})
 _NOTICE: Final = "notifications/"
@@ -97,14 +102,12 @@ def check_headers(headers: Headers, message: Mapping[str, Any]) -> None:
 
     Source: MCP 2026-07-28, streamable HTTP.
     """
-    told = {name: _one(headers, name) for name in (MCP_METHOD_HEADER, MCP_NAME_HEADER)}
-    version = _one(headers, MCP_PROTOCOL_VERSION_HEADER)
-    _one(headers, SESSION_HEADER)
-    if told[MCP_METHOD_HEADER] not in {None, message["method"]}:
+    told = _routing(headers)
+    version, named = told.get(MCP_PROTOCOL_VERSION_HEADER), told.get(MCP_NAME_HEADER)
+    if told.get(MCP_METHOD_HEADER) not in {None, message["method"]}:
         raise HeaderMismatch("Mcp-Method differs from the body's method.")
     params = message.get("params") or {}
     naming = NAME_BEARING_METHODS.get(message["method"])
-    named = told[MCP_NAME_HEADER]
     if naming is not None and named is not None and _read(named) != params.get(naming):
         raise HeaderMismatch("Mcp-Name differs from what the body names.")
     meta = params.get("_meta")
@@ -170,11 +173,16 @@ def _malformed(message: str, code: str = "message_malformed") -> RequestMalforme
     return RequestMalformed(message, code=code, hint="Send one JSON-RPC 2.0 request with an id.")
 
 
-def _one(headers: Headers, name: str) -> str | None:
-    try:
-        return only(headers, name.encode())
-    except ValueError:
-        raise HeaderMismatch(f"The header {name} was sent twice.") from None
+def _routing(headers: Headers) -> dict[str, str]:
+    """Return the MCP headers by name, each of which may stand once."""
+    told: dict[str, str] = {}
+    for name, value in headers:
+        if name not in _ROUTING:
+            continue
+        if (known := name.decode()) in told:
+            raise HeaderMismatch(f"The header {known} was sent twice.")
+        told[known] = value.decode("latin-1")
+    return told
 
 
 def _read(value: str | None) -> str | None:

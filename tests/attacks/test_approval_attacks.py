@@ -130,10 +130,21 @@ async def test_a_kept_yes_is_worth_nothing_later(desk: Desk) -> None:
 
 
 async def test_a_yes_does_not_lift_a_halt(desk: Desk) -> None:
-    """Approved while halted: denied, in words that say so."""
+    """Refused in words that say so, and not burnt: the order waits on."""
     wanted = await waiting(desk)
     await halted(desk, desk.clock)
-    record = await approved(desk, wanted)
+    await desk.halts.refresh()
+    assert (await not_approved(desk, wanted)).code == "trading_halted"
+    assert (await stored(desk, wanted)).state is State.PENDING_APPROVAL
+    assert desk.bot.posts == []
+
+
+async def test_a_halt_behind_the_yes_denies(desk: Desk) -> None:
+    """Approved and not sent yet: the halt is found by the check before it is sent."""
+    wanted = await waiting(desk)
+    await desk.orders.approvals.approve(await id_of(desk, wanted), CONSOLE)
+    await halted(desk, desk.clock)
+    record = await desk.orders.dispatch.send(await stored(desk, wanted), CONSOLE.origin)
     assert (record.state, record.code) == (State.DENIED, "trading_halted")
     assert (await refused(desk, wanted)).code == "trading_halted"
     assert desk.bot.posts == []

@@ -3,7 +3,7 @@
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,14 @@ def test_a_running_gateway_sends_what_is_approved(tmp_path: Path, bot: TradingBo
         again = command(tmp_path, "approvals", "approve", order_id, "--yes")
         assert (again.code, again.out) == (1, "")
         assert again.err.startswith("not_pending: ")
+        assert (
+            f"it is filled.\n  Nothing was changed. `mcp-gateway orders show {order_id}`"
+            in again.err
+        )
+        for words in (("approve", wanted, "--yes"), ("decline", wanted, *REASON)):
+            decided = command(tmp_path, "approvals", *words, "--json")
+            assert (decided.code, decided.json()["code"]) == (1, "not_pending")
+            assert (decided.json()["state"], decided.json()["order_code"]) == ("filled", None)
     shown = row_of(tmp_path, wanted)
     [yes] = [step for step in shown["history"] if step["state"] == "approved"]
     assert (yes["detail"]["by"], yes["detail"]["reason"]) == (ME, "it is fine")
@@ -142,6 +150,7 @@ def test_a_declined_order_is_denied(tmp_path: Path, bot: TradingBot) -> None:
     [wanted] = left_waiting(tmp_path, bot, "1")
     told = command(tmp_path, "approvals", "decline", wanted, *REASON)
     assert told.code == 0
+    assert "wants to buy 1 BTC" in told.out  # what it is that was declined
     assert ": denied (declined). " in told.out
     shown = row_of(tmp_path, wanted)
     assert shown["history"][-1]["detail"] == {"by": ME, "reason": REASON[1]}
@@ -179,3 +188,20 @@ def test_misuse_and_unknown_orders_have_exit_codes(
     told = command(tmp_path, "approvals", *words)
     assert (told.code, told.out) == (code, "")
     assert told.err.startswith("Usage: " if code == 2 else ("order_unknown: ", "request_invalid: "))
+
+
+@pytest.mark.parametrize("gateway", [True, False], ids=["gateway", "store"])
+def test_a_halt_is_shown_beside_the_question_and_a_yes_does_not_burn_the_order(
+    gateway: bool, tmp_path: Path, bot: TradingBot
+) -> None:
+    """It would only be denied: it is refused, and waits for the end of the halt."""
+    [wanted] = left_waiting(tmp_path, bot, "1")
+    with served(tmp_path, bot) if gateway else nullcontext():
+        assert command(tmp_path, "halt", "--pair", "BTC/USDT", *REASON).code == 0
+        shown = command(tmp_path, "approvals", "list")
+        assert "! Halted: pair BTC/USDT (operator). A yes is refused" in shown.out
+        told = command(tmp_path, "approvals", "approve", wanted, "--yes")
+        assert (told.code, told.err.partition(":")[0]) == (1, "trading_halted")
+        [row] = command(tmp_path, "approvals", "list", "--json").json()
+        assert (row["request_id"], row["halted"]["scope"]) == (wanted, "pair")
+    assert bot.posts == []

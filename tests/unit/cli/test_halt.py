@@ -1,5 +1,6 @@
 """`mcp-gateway halt` and `resume`: through a gateway, without one, and what people are told."""
 
+import json
 import os
 import pwd
 import signal
@@ -103,9 +104,9 @@ def contextless() -> Iterator[None]:
 def test_without_a_gateway_the_file_halts_and_says_what_that_means(tmp_path: Path) -> None:
     """Any gateway that uses the folder finds it."""
     told = command(tmp_path, "halt", *WHY)
-    assert told.code == 0
-    assert str(tmp_path / "HALT") in told.out
-    assert "Check MCP_GATEWAY_DATA_DIR" in told.err  # no gateway has been here
+    assert told.code == 1  # no gateway has been here
+    assert f"No gateway answered; written to the file {tmp_path / 'HALT'} only." in told.out
+    assert "Check MCP_GATEWAY_DATA_DIR" in told.out
     assert (tmp_path / "HALT").read_text() == f"{ME}: the agent buys tops\n"
     assert held(tmp_path) == [("all", None, "file")]
     with served(tmp_path, trading_bot()):
@@ -125,15 +126,79 @@ def test_a_gateway_that_hangs_is_halted_by_the_file(
         hanging.bind(str(tmp_path / "control.sock"))
         hanging.listen()
         told = command(tmp_path, "halt", *WHY, "--json").json()
-    assert (told["code"], told["stored"]) == ("file", False)
+    assert (told["code"], told["stored"], told["heard"]) == ("file", False, False)
     assert (tmp_path / "HALT").exists()
 
 
 def test_a_file_can_be_released_without_a_gateway(tmp_path: Path) -> None:
     """And nothing is halted any more."""
     command(tmp_path, "halt", *WHY)
+    assert held(tmp_path) == [("all", None, "file")]
+    assert command(tmp_path, "resume", "7", *WHY).err.startswith("halt_unknown")
     told = command(tmp_path, "resume", "--all", *WHY)
-    assert (told.code, held(tmp_path), (tmp_path / "HALT").exists()) == (0, [], False)
+    assert (told.code, list(tmp_path.iterdir())) == (0, [])  # and no store was made for it
+
+
+def test_the_folder_of_a_stopped_gateway_is_halted_by_the_file(tmp_path: Path) -> None:
+    """Nobody has heard it, and whoever starts there obeys it: 0, and said so."""
+    with served(tmp_path, trading_bot()):
+        pass
+    told = command(tmp_path, "halt", *WHY)
+    assert told.code == 0
+    assert "No gateway answered; written to the file" in told.out
+    assert command(tmp_path, "halt", *WHY, "--json").json()["heard"] is False
+
+
+def test_a_halt_that_can_be_written_nowhere_says_so_in_capitals(tmp_path: Path) -> None:
+    """Whoever reads fast must not take it for a halt."""
+    told = command(tmp_path, "halt", *WHY, MCP_GATEWAY_DATA_DIR=str(_no_folder(tmp_path)))
+    assert (told.code, told.out) == (1, "")
+    assert "NOTHING IS HALTED: The file HALT can't be written" in told.err
+
+
+def _no_folder(folder: Path) -> Path:
+    (folder / "file").write_text("")
+    return folder / "file" / "data"
+
+
+def test_a_halt_names_the_entries_that_may_still_fill_and_one_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    """A halt calls nothing back; the operator may, with a reason, in the agent's place."""
+    bot = trading_bot()
+    resting = rests(tmp_path, bot)
+    with served(tmp_path, bot):
+        told = command(tmp_path, "halt", *WHY)
+        assert f"mcp-gateway orders cancel {resting}" in told.out
+        [one] = command(tmp_path, "halt", *WHY, "--json").json()["open_entries"]
+        assert (one["order_id"], one["resting"]) == (resting, True)
+        assert "placed (rests)" in command(tmp_path, "orders", "list").out
+        elsewhere = command(tmp_path, "halt", "--pair", "ETH/USDT", *WHY, "--json").json()
+        assert elsewhere["open_entries"] == []
+        back = command(tmp_path, "orders", "cancel", resting, *WHY)
+        assert (back.code, f"Taken back by {ME}" in back.out) == (0, True)
+        assert command(tmp_path, "orders", "cancel", resting, "--reason", " ").code == 1
+    assert bot.status == []
+    rows = command(tmp_path, "audit", "tail", "--json").out.splitlines()
+    [row] = [json.loads(one) for one in rows if '"order.taken_back"' in one]
+    assert (row["order_id"], row["detail"]["operator"]) == (resting, ME)
+    assert row["detail"]["reason"] == WHY[1]
+    assert f"(by {ME})" in command(tmp_path, "audit", "tail", "--event", "order.taken_back").out
+
+
+def rests(folder: Path, bot: TradingBot) -> str:
+    """Let an agent's entry rest at the bot; return its order id."""
+
+    async def trade() -> str:
+        bot.clock, real = ManualClock(bot.clock.now()), bot.clock
+        assert isinstance(bot.clock, ManualClock)
+        async with open_desk(folder, bot, bot.clock) as desk:
+            wanted = order(order_type="limit", price="90")
+            created = await desk.orders.create(admission(), wanted)
+        bot.clock = real
+        return str(created.answer["order_id"])
+
+    return anyio.run(trade)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +277,7 @@ def test_flatten_needs_a_gateway(tmp_path: Path) -> None:
     """A sell wants somebody who sees it through."""
     told = command(tmp_path, "halt", "flatten", "--yes", *WHY)
     assert (told.code, "gateway_not_running" in told.err) == (1, True)
-    assert "--confirmation" in told.err
+    assert "--confirmation" not in told.err  # nothing was begun
 
 
 def test_a_signal_halts_a_real_process(tmp_path: Path) -> None:

@@ -7,14 +7,17 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
+from mcp_gateway.cli.control import reach
 from mcp_gateway.cli.control.reach import ask, ask_store
+from mcp_gateway.cli.control.verbs import VERBS
 from mcp_gateway.settings import Settings
-from mcp_gateway.transports.control import AnswerLost
+from mcp_gateway.transports.control import ANSWER_DEADLINE_S, AnswerLost
 from tests.support.asking import asking, waiting
 from tests.support.clock import ManualClock
 from tests.support.commands import Outcome, command, trading_bot
@@ -75,7 +78,7 @@ def test_a_yes_whose_answer_is_lost_is_told_with_whose_it_was(tmp_path: Path) ->
     request_id = left_waiting(tmp_path)
     with dying(settings_for(tmp_path), "approvals.approve"):
         told = told_of(tmp_path, "approve", request_id, "--yes")
-    assert (told.code, told.err.partition(":")[0]) == (1, "answer_lost")
+    assert (told.code, told.err.partition(":")[0]) == (1, "outcome_unknown")
     assert f"The order is approved; {ME} approved it." in told.err
     assert "Nothing was changed" not in told.err
 
@@ -85,7 +88,7 @@ def test_a_no_whose_answer_is_lost_is_told_with_its_state(tmp_path: Path) -> Non
     request_id = left_waiting(tmp_path)
     with dying(settings_for(tmp_path), "approvals.decline"):
         told = told_of(tmp_path, "decline", request_id, "--reason", "no")
-    assert (told.code, told.err.partition(":")[0]) == (1, "answer_lost")
+    assert (told.code, told.err.partition(":")[0]) == (1, "outcome_unknown")
     assert "The order is denied." in told.err
 
 
@@ -105,3 +108,45 @@ def test_a_release_whose_answer_is_lost_is_not_done_twice(tmp_path: Path) -> Non
     ask(settings, "halt.set", {"reason": "x"})
     with dying(settings, "halt.release"), pytest.raises(AnswerLost):
         ask(settings, "halt.release", {"all": True, "reason": "y"})
+
+
+@contextmanager
+def hanging(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be a gateway that takes questions and answers none; nobody waits long for it."""
+    hasty = {verb: replace(row, deadline_s=0.2) for verb, row in VERBS.items()}
+    monkeypatch.setattr(reach, "VERBS", hasty)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "control.sock"))
+        listening.listen()
+        yield
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "look"),
+    [
+        (("policy", "accept", "0123456789ab"), "outcome_unknown", "policy show"),
+        (("resume", "--all", "--reason", "x"), "outcome_unknown", "halt list"),
+        (("halt", "--agent", "a", "--reason", "x"), "outcome_unknown", "halt list"),
+        (("policy", "show"), "gateway_silent", ""),
+        (("halt", "list"), "gateway_silent", ""),
+        (("orders", "list"), "gateway_silent", ""),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_of_a_gateway_that_hangs_nothing_is_claimed(
+    words: tuple[str, ...], code: str, look: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Neither that none runs, nor that it was not done; and where to look is told."""
+    with hanging(tmp_path, monkeypatch):
+        told = command(tmp_path, *words)
+    assert (told.code, told.out, told.err.partition(":")[0]) == (1, "", code)
+    assert f"mcp-gateway {look}" in told.err
+    assert "No gateway" not in told.err
+
+
+def test_commands_wait_for_seconds_only() -> None:
+    """But where the bot is asked about much, or sells are seen through."""
+    long = {verb for verb, row in VERBS.items() if (row.deadline_s or 0) > 30}
+    assert long == {"orders.reconcile", "halt.flatten"}
+    assert ANSWER_DEADLINE_S <= 12

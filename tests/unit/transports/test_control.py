@@ -1,5 +1,6 @@
 """The control socket: its mode, its bounds, and what becomes of stale and busy ones."""
 
+import json
 import os
 import pwd
 import socket
@@ -13,11 +14,13 @@ import pytest
 
 from mcp_gateway.errors import GatewayError, NotFound
 from mcp_gateway.gateway import Gateway
+from mcp_gateway.transports.asker import Asker, unix_now_ms
 from mcp_gateway.transports.control import (
     LONGEST_REQUEST,
     TAKE_OVER_S,
     ControlRefused,
     GatewayNotRunning,
+    GatewaySilent,
     ask,
     control_socket,
 )
@@ -26,21 +29,21 @@ from tests.support.gateway import ToldGateway, settings_for
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
-async def echo(_gateway: Gateway, args: dict[str, Any], _account: str) -> Any:
+async def echo(_gateway: Gateway, args: dict[str, Any], _asker: Asker) -> Any:
     return {"args": args}
 
 
-async def refuse(_gateway: Gateway, _args: dict[str, Any], _account: str) -> Any:
+async def refuse(_gateway: Gateway, _args: dict[str, Any], _asker: Asker) -> Any:
     detail = {"order_ids": ["a", "b"]}
     raise NotFound("No such order.", code="order_unknown", hint="Look again.", detail=detail)
 
 
-async def crash(_gateway: Gateway, _args: dict[str, Any], _account: str) -> Any:
+async def crash(_gateway: Gateway, _args: dict[str, Any], _asker: Asker) -> Any:
     raise RuntimeError("secret-canary")
 
 
-async def who(_gateway: Gateway, _args: dict[str, Any], account: str) -> Any:
-    return account
+async def who(_gateway: Gateway, _args: dict[str, Any], asker: Asker) -> Any:
+    return asker.account
 
 
 VERBS = {"who": who, "echo": echo, "refuse": refuse, "crash": crash}
@@ -178,3 +181,72 @@ async def test_who_asks_is_the_kernel_s_word(
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
     async with control_socket(cast("Gateway", told), VERBS, path):
         assert await asked(path, "who", operator="mallory", account="mallory") == me
+
+
+def asked_by_hand(path: Path, *, for_ms: int | None, hangs_up: bool) -> socket.socket:
+    """Ask a verb that leaves a trace, and read no answer; nothing runs in between."""
+    wire = socket.socket(socket.AF_UNIX)
+    wire.connect(str(path))
+    request: dict[str, Any] = {"verb": "trace", "args": {}}
+    if for_ms is not None:
+        request["until_ms"] = unix_now_ms() + for_ms
+    wire.sendall(json.dumps(request).encode() + b"\n")
+    if hangs_up:
+        wire.close()
+    return wire
+
+
+@pytest.mark.parametrize(
+    ("for_ms", "hangs_up", "done"),
+    [(60_000, False, 1), (None, False, 1), (-1, False, 0), (60_000, True, 0), (None, True, 0)],
+    ids=["in time", "no end", "over", "hung up", "hung up without end"],
+)
+async def test_a_thawed_gateway_does_nothing_that_nobody_waits_for(
+    for_ms: int | None, hangs_up: bool, done: int, told: ToldGateway
+) -> None:
+    """The command has told its person that it got no answer; doing it now would be a lie."""
+    path, traces = told.settings.control_socket, []
+
+    async def trace(_gateway: Gateway, _args: dict[str, Any], _asker: Asker) -> Any:
+        traces.append(1)
+
+    async with control_socket(cast("Gateway", told), {**VERBS, "trace": trace}, path):
+        wire = asked_by_hand(path, for_ms=for_ms, hangs_up=hangs_up)
+        assert await asked(path, "echo") == {"args": {}}  # behind it in the queue
+        await anyio.wait_all_tasks_blocked()
+        with wire:
+            told_by_hand = b"" if hangs_up else wire.recv(1000)
+        assert len(traces) == done
+        assert (b"asked_too_late" in told_by_hand) == (not hangs_up and not done)
+
+
+async def test_what_waited_too_long_for_its_part_is_not_begun(told: ToldGateway) -> None:
+    """A verb may look again: the store took its time to open."""
+    refusals = []
+
+    async def slow(_gateway: Gateway, _args: dict[str, Any], asker: Asker) -> Any:
+        asker.must_wait()
+        wire.close()
+        try:
+            asker.must_wait()
+        except GatewayError as error:
+            refusals.append(error.code)
+
+    path = told.settings.control_socket
+    async with control_socket(cast("Gateway", told), {**VERBS, "trace": slow}, path):
+        wire = asked_by_hand(path, for_ms=60_000, hangs_up=False)
+        assert await asked(path, "echo") == {"args": {}}
+        await anyio.wait_all_tasks_blocked()
+    assert refusals == ["asked_too_late"]
+
+
+def test_a_gateway_that_is_there_and_silent_is_not_told_as_none(told: ToldGateway) -> None:
+    """Whether the question went out whole is told too."""
+    path = told.settings.control_socket
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(path))
+        hanging.listen()
+        with pytest.raises(GatewaySilent) as caught:
+            ask(path, "echo", deadline_s=0.1)
+    assert (caught.value.code, caught.value.is_sent) == ("gateway_silent", True)

@@ -4,8 +4,9 @@
 
 Real calls of both eras of MCP and of REST are bent (members doubled, types changed, literals
 that JSON does not have, bytes cut and flipped, headers and paths with them) and sent to the whole
-HTTP face of a gateway in this process. Each gets an answer in time: no 5xx, no traceback in it or
-in the log, in the form of its language, with code and hint where it refuses; what must be refused
+HTTP face of a gateway in this process, the last tenth of them with a dead bot behind it; some go as
+lines to a real ``mcp-gateway stdio``. Each gets an answer in time: no 5xx but those documented for a
+bot that refuses or is dead, no traceback in it or in the log, in the form of its language, with code and hint where it refuses; what must be refused
 is not done; and the memory stays flat. A violation is printed with what was sent, and makes the
 exit code 1; a proof that broke down ends with 3.
 """

@@ -8,12 +8,14 @@ from random import Random
 from typing import Final
 
 import anyio
+import httpx2
 
 from tests.proofs.access.fuzz.lines import Pipe, piped
 from tests.proofs.access.fuzz.stage import Stage, staged
 
 MOST_TOLD: Final = 20  # violations; beyond these there is nothing new to learn
 WARM_SHARE: Final = 0.3  # caches and pools are full by then
+ALIVE_SHARE: Final = 0.9  # of the requests; then the bot is dead
 LINE_SHARE: Final = 0.05  # of as many lines beside the requests
 HALTED: Final = 25  # requests after which a halt that one of them made is released
 GROWTH_BYTES: Final = 24 * 1024 * 1024
@@ -50,7 +52,9 @@ async def _run(folder: Path, bodies: int, seed: int) -> Found:
     async with staged(folder) as stage:
         await _ask(stage, found, seed, range(int(bodies * WARM_SHARE)))
         warm_bytes = _resident_bytes()
-        await _ask(stage, found, seed, range(int(bodies * WARM_SHARE), bodies))
+        await _ask(stage, found, seed, range(int(bodies * WARM_SHARE), int(bodies * ALIVE_SHARE)))
+        stage.bot.fails = httpx2.ConnectError("refused")
+        await _ask(stage, found, seed, range(int(bodies * ALIVE_SHARE), bodies))
         found.grown_bytes = _resident_bytes() - warm_bytes
     if found.grown_bytes > GROWTH_BYTES:
         found.violations.append(f"VIOLATION memory grew by {found.grown_bytes} bytes")

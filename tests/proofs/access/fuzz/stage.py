@@ -23,7 +23,7 @@ from mcp_gateway.transports.rest.routes import rest_routes
 from mcp_gateway.transports.routes import MCP
 from tests.proofs.access.fuzz.bending import Header, bent, bent_headers, bent_text
 from tests.proofs.access.fuzz.calls import Call, call
-from tests.proofs.access.fuzz.verdict import Answered, faults
+from tests.proofs.access.fuzz.verdict import BOT_IS_DEAD, BOT_SAID_NO, Answered, faults
 from tests.support.gateway import HMAC_SECRET, TRADER, settings_for
 from tests.support.signing import signed
 from tests.support.tradingbot import TradingBot
@@ -96,7 +96,13 @@ class Stage:
         except Exception as error:  # noqa: BLE001 - whatever comes out of the door is a finding
             return [f"VIOLATION raises {error!r}: {sent}"]
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
-        found = faults(sent.call.language, answer, must_refuse=sent.must_refuse, path=sent.path)
+        found = faults(
+            sent.call.language,
+            answer,
+            must_refuse=sent.must_refuse,
+            path=sent.path,
+            allowed=BOT_IS_DEAD if self.bot.fails else BOT_SAID_NO,
+        )
         found += [f"logs {one}" for one in self.crashes.seen]
         self.crashes.seen.clear()
         self._forget()

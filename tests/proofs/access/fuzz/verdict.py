@@ -17,8 +17,10 @@ SLIPS: Final = re.compile(
 REFUSAL: Final = frozenset({"code", "message", "retryable", "hint"})
 PROBLEM: Final = frozenset({"type", "title", "status", "detail", "code", "retryable", "hint"})
 NO_BODY: Final = 202
-# A refusal of the bot's, which stands there and answers; documented for orders.
-BOT_SAID_NO: Final = 502
+# A refusal of the bot's, which stands there and answers; documented for orders. And what may
+# be told where it does not answer.
+BOT_SAID_NO: Final = frozenset({502})
+BOT_IS_DEAD: Final = frozenset({502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,28 @@ class Answered:
         return self.headers.get(b"content-type", b"").partition(b";")[0]
 
 
-def faults(language: Language, answer: Answered, *, must_refuse: bool, path: str) -> list[str]:
-    """Return what is wrong with an answer; nothing where all is well."""
+def faults(
+    language: Language,
+    answer: Answered,
+    *,
+    must_refuse: bool,
+    path: str,
+    allowed: frozenset[int] = BOT_SAID_NO,
+) -> list[str]:
+    """Return what is wrong with an answer; nothing where all is well.
+
+    Args:
+        allowed: the 5xx that REST documents for such a bot.
+    """
     found = []
     slip = SLIPS.search(answer.body)
     if slip and path != "/metrics":  # its names of metrics are Prometheus's own
         found.append(f"tells {slip[0]!r}")
     if answer.headers.get(b"content-length", b"") not in {b"", str(len(answer.body)).encode()}:
         found.append("another length than it says")
-    judge = _rest if language == "rest" or path != "/mcp" else _mcp
+    is_mcp = language != "rest" and path == "/mcp"
     try:
-        found += judge(answer, must_refuse)
+        found += _mcp(answer, must_refuse) if is_mcp else _rest(answer, must_refuse, allowed)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         found.append(f"is no answer of {language} ({error!r})")
     return found
@@ -77,8 +90,8 @@ def message(told: dict[str, Any], *, must_refuse: bool) -> list[str]:
     return found + _when(refusal["code"] == "internal_error", "internal_error")
 
 
-def _rest(answer: Answered, must_refuse: bool) -> list[str]:
-    if answer.status >= 500 and answer.status != BOT_SAID_NO:
+def _rest(answer: Answered, must_refuse: bool, allowed: frozenset[int]) -> list[str]:
+    if answer.status >= 500 and answer.status not in allowed:
         return [f"status {answer.status}: {answer.body[:200]!r}"]
     if answer.status < 400:
         found = _when(must_refuse, "did what it had to refuse")
