@@ -34,6 +34,7 @@ def test_a_lenient_envelope_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = run(tmp_path, FEW, seed=2)
     assert report(found, 0) == 1
     assert any("had to refuse" in one or "what is no call" in one for one in found.violations)
+    assert any("logs mcp_gateway.transports.door" in one for one in found.violations)
 
 
 def test_a_lenient_parser_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from mcp_gateway.cli.control import reach
 from mcp_gateway.cli.control.verbs import VERBS
 from tests.support.clock import ManualClock
 from tests.support.commands import Outcome, bot_served, command, gateway_served, trading_bot
-from tests.support.desk import admission, open_desk, order
+from tests.support.desk import admission, open_desk, order, rested, stored
 from tests.support.gateway import settings_for
 from tests.support.processes import run, serving
 from tests.support.tradingbot import TradingBot
@@ -193,10 +193,9 @@ def rests(folder: Path, bot: TradingBot) -> str:
         bot.clock, real = ManualClock(bot.clock.now()), bot.clock
         assert isinstance(bot.clock, ManualClock)
         async with open_desk(folder, bot, bot.clock) as desk:
-            wanted = order(order_type="limit", price="90")
-            created = await desk.orders.create(admission(), wanted)
+            left = await stored(desk, await rested(desk))
         bot.clock = real
-        return str(created.answer["order_id"])
+        return left.order_id
 
     return anyio.run(trade)
 

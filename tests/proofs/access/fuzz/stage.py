@@ -52,6 +52,11 @@ class Crashes(logging.Handler):
             self.seen.append(f"{record.name}: {record.getMessage()[:200]} {record.exc_info[1]!r}")
 
 
+def _bare(_logger: Any, _method: str, event: Any) -> Any:
+    """Pass on of a log line what is looked at: the sentence, and the traceback."""
+    return (str(event["event"]),), {"exc_info": event.get("exc_info")}
+
+
 @dataclass
 class Sent:
     """One request as it goes over the wire, and whether it must be refused."""
@@ -180,7 +185,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     structlog.configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+        processors=[structlog.stdlib.filter_by_level, _bare],
     )
     clock = Clock()
     bot = TradingBot(clock, timeframe="1d", free=1e12)
