@@ -181,16 +181,6 @@ class NotPending(Refusal):
     default_hint = "Nothing was changed. The order's state tells what became of it."
 
 
-class TradingHalted(Refusal):
-    """A halt is in force that would stop the order; it still waits (409)."""
-
-    status = 409
-    default_code = "trading_halted"
-    default_hint = (
-        "Nothing was changed. Release the halt first (`mcp-gateway halt list`), or decline."
-    )
-
-
 class OrderNotResting(Refusal):
     """There is nothing to cancel: the order has ended, or was never placed (409)."""
 

@@ -8,8 +8,14 @@ from uuid import UUID, uuid4
 
 import click
 
-from mcp_gateway.cli.control.reach import ask, ask_otherwise, ask_running, ask_store
+from mcp_gateway.cli.control.reach import (
+    ask,
+    ask_otherwise,
+    ask_running,
+    ask_store,
+)
 from mcp_gateway.cli.halt_words import AGAIN, flattened, halt_line, planned, said
+from mcp_gateway.cli.strangers import warn_of_strangers
 from mcp_gateway.errors import GatewayError
 from mcp_gateway.settings import Settings
 
@@ -50,6 +56,8 @@ def halt(
         raise click.UsageError("--agent or --pair, not both.")
     settings = Settings.load()
     told = _halt(settings, {"agent": agent, "pair": pair, "reason": reason})
+    if told["heard"] and (agent or pair):
+        warn_of_strangers(settings, agent, pair)
     told["open_entries"] = _may_still_fill(settings, agent, pair)
     click.echo(json.dumps(told) if as_json else said(told))
     return 0 if told["heard"] or told["stored"] or told["gateway_was_here"] else NOT_DONE

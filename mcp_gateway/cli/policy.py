@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from mcp_gateway.cli.control.reach import ask
+from mcp_gateway.cli.strangers import warn_of_strangers
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import Settings, environment_name
 
@@ -46,6 +47,8 @@ def check_policy(file: Path | None, as_json: bool) -> int:
     path = file or Settings.load().policy
     if path is None:
         raise click.UsageError(f"Name a FILE, or set {environment_name('policy')}.")
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder.")
     if not path.is_file():
         raise click.UsageError(f"There is no file {path}.")
     told: dict[str, Any] = {"file": str(path), "faults": []}
@@ -107,7 +110,9 @@ def explain_policy(
     Example: mcp-gateway policy explain signal-agent BTC/USDT buy 0.001 --price 60000
     """
     args = {"agent": agent, "pair": pair, "side": side, "amount": amount, "price": price}
-    told = ask(Settings.load(), "policy.explain", args)
+    settings = Settings.load()
+    told = ask(settings, "policy.explain", args)
+    warn_of_strangers(settings, agent, pair)
     if as_json:
         click.echo(json.dumps(told))
     else:

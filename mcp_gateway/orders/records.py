@@ -83,18 +83,27 @@ class CancelRequest(BaseModel):
     reason: Reason
 
 
-async def cancel(
-    records: Records, take_back: TakeBack, args: Mapping[str, Any], operator: str
+@dataclass(frozen=True, slots=True)
+class Canceller:
+    """The records, and how a gateway takes an order back."""
+
+    records: Records
+    take_back: TakeBack
+
+
+async def cancel_order(
+    canceller: Canceller, args: Mapping[str, Any], operator: str
 ) -> dict[str, Any]:
-    """Take one order back as its agent may, with the operator and the reason in the audit log.
+    """Take one order back by its ``id`` for a ``reason``, as its agent may, with the operator and the reason in the audit log.
 
     Raises:
         OrderNotResting, OutcomeUnknown, BotUnavailable: as for the agent.
     """
+    records = canceller.records
     record = await _named(records, args)
     reason = read(CancelRequest, {"reason": args.get("reason")}).reason
     origin = Origin("control", "orders cancel", operation="cancel_order", operator=operator)
-    settled = await take_back(record, origin)
+    settled = await canceller.take_back(record, origin)
     asked = {"reason": reason, "operator": operator, "state": str(settled.state)}
     event = audit_event(settled, origin, detail=asked)
     await records.audit_log.write([replace(event, event="order.taken_back")])

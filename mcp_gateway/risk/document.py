@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from mcp_gateway.domain.invalid import WORDS
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.risk.policy import BUILT_IN, Policy
 from mcp_gateway.risk.sections import Document
@@ -118,9 +119,7 @@ def _faults(error: ValidationError, text: str) -> list[str]:
     found = []
     for item in error.errors(include_url=False):
         keys = tuple(part for part in item["loc"] if isinstance(part, str) and part != _KEY)
-        says = item["msg"].removeprefix("Value error, ")
-        if item["type"] == _EXTRA:
-            says = "there is no such key"
+        says = _says(item, keys)
         item_of_a_list = [f"item {part + 1}" for part in item["loc"] if isinstance(part, int)]
         line = lines.get(keys)
         place = _written(keys) if line is None else f"line {line}: {_written(keys)}"
@@ -128,6 +127,20 @@ def _faults(error: ValidationError, text: str) -> list[str]:
     told = [fault for *_, fault in sorted(found, key=lambda one: one[:2])]
     rest = len(told) - MOST_FAULTS
     return told if rest <= 0 else [*told[:MOST_FAULTS], f"and {rest} more faults"]
+
+
+def _says(item: Any, keys: Keys) -> str:
+    """Return what is wrong in our words: the library's own speak of Python."""
+    kind = item["type"]
+    if kind == "value_error":
+        says = str(item["msg"]).removeprefix("Value error, ")
+        is_negative = str(item["input"]).lstrip().startswith("-")
+        if is_negative and keys[-1:] == ("daily_loss",):
+            return f"{says}; a loss is written without a sign"
+        return says
+    if kind == _EXTRA:
+        return "there is no such key"
+    return WORDS.get(kind, "another value").format(**item.get("ctx", {}))
 
 
 def _written(keys: Keys) -> str:

@@ -7,6 +7,7 @@ from mcp_gateway.risk.policy import Limits, Policy, Totals, is_wide
 
 _ABOVE_AN_ORDER = ("pair_notional", "agent_notional", "daily_notional")
 _OF_ALL = (
+    ("order_notional", "notional"),
     ("agent_notional", "notional"),
     ("agent_positions", "positions"),
     ("orders_per_minute", "orders_per_minute"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcp_gateway.gateway import Gateway
     from mcp_gateway.orders.approvals.verbs import Approver
     from mcp_gateway.orders.halts.board import Board, FileBoard
-    from mcp_gateway.orders.records import Records
+    from mcp_gateway.orders.records import Canceller, Records
     from mcp_gateway.storage.sql import Store
 
 
@@ -45,6 +45,13 @@ async def _gateway(gateway: "Gateway") -> "Gateway":
 
 async def _records(gateway: "Gateway") -> "Records":
     return (await gateway.books()).records
+
+
+async def _canceller(gateway: "Gateway") -> "Canceller":
+    books = await gateway.books()
+    from mcp_gateway.orders.records import Canceller
+
+    return Canceller(books.records, books.orders.take_back)
 
 
 @asynccontextmanager
@@ -144,6 +151,7 @@ async def _store(settings: Settings) -> "AsyncIterator[Store]":
 
 
 RECORDS: Final = Part("mcp_gateway.orders.records", _records, _stored_records)
+CANCELS: Final = Part("mcp_gateway.orders.records", _canceller)
 APPROVALS: Final = Part("mcp_gateway.orders.approvals.verbs", _approver, _stored_approver)
 HALTS: Final = Part("mcp_gateway.orders.halts.verbs", _board, _stored_board, file="HALT")
 TOKENS: Final = Part("mcp_gateway.access.tokens.verbs", _tokens, _stored_tokens)

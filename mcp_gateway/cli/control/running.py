@@ -5,15 +5,20 @@ the gateway's own first answers.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
 
 from mcp_gateway.domain.invalid import read
-from mcp_gateway.errors import RequestInvalid
+from mcp_gateway.errors import BotError, RequestInvalid
 from mcp_gateway.risk.inspection import shown
 
 if TYPE_CHECKING:
     from mcp_gateway.gateway import Gateway
     from mcp_gateway.orders.flatten import Flattening
+
+WHITELIST_S: Final = 2.0  # for the bot to tell it; nobody waits longer for a warning
 
 
 async def show_policy(
@@ -46,14 +51,29 @@ async def explain_order(
     return await explain(books.reconciler.submission, args, gateway.settings.issuer)
 
 
-async def cancel_order(
-    gateway: "Gateway", args: Mapping[str, Any], operator: str
-) -> dict[str, Any]:
-    """Take one order back by its ``id``, in its agent's place, for a ``reason``."""
-    books = await gateway.books()
-    from mcp_gateway.orders.records import cancel
+async def find_strangers(gateway: "Gateway", args: Mapping[str, Any], _operator: str) -> list[str]:
+    """Return a sentence for an ``agent`` or a ``pair`` that nothing here knows: it may be a typo."""
+    agent, pair = args.get("agent"), args.get("pair")
+    told = []
+    if isinstance(agent, str) and not await _is_known(gateway, agent):
+        told.append(f"no order, key, token, setting or policy section here names agent {agent!a}")
+    if isinstance(pair, str):
+        with anyio.move_on_after(WHITELIST_S), suppress(BotError):
+            if pair not in await gateway.bot.pairs():
+                told.append(f"the bot's whitelist does not have {pair!a}")
+    return told
 
-    return await cancel(books.records, books.orders.take_back, args, operator)
+
+async def _is_known(gateway: "Gateway", agent: str) -> bool:
+    settings, records = gateway.settings, (await gateway.books()).records
+    now, keyring = gateway.clock.now(), gateway.gate.keyring
+    if agent == settings.subject or agent in gateway.policies.current.agents:
+        return True
+    if any(keyring.keys_of(one, agent, now) for one in (settings.issuer, *gateway.gate.issuers)):
+        return True
+    if await records.ledger.recent(limit=1, agent=agent):
+        return True
+    return bool(await records.audit_log.tail(1, subject=agent))  # issued a token, or called
 
 
 async def plan_flattening(

@@ -12,7 +12,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mcp_gateway.cli.control.parts import APPROVALS, GATEWAY, HALTS, RECORDS, TOKENS, Part
+from mcp_gateway.cli.control.parts import (
+    APPROVALS,
+    CANCELS,
+    GATEWAY,
+    HALTS,
+    RECORDS,
+    TOKENS,
+    Part,
+)
 
 if TYPE_CHECKING:
     from mcp_gateway.gateway import Gateway
@@ -58,7 +66,7 @@ VERBS: Final[Mapping[str, Row]] = {
     "orders.list": Row(RECORDS, "list_orders"),
     "orders.show": Row(RECORDS, "show_order"),
     "orders.open": Row(RECORDS, "list_open_entries", deadline_s=4.0),
-    "orders.cancel": Row(GATEWAY, "cancel_order", deadline_s=BOT_ASKED_S, look="orders show ID"),
+    "orders.cancel": Row(CANCELS, "cancel_order", deadline_s=BOT_ASKED_S, look="orders show ID"),
     "orders.reconcile": Row(RECORDS, "reconcile_orders", deadline_s=60.0),
     "orders.settle": Row(
         RECORDS, "settle_order", deadline_s=BOT_ASKED_S, look="orders show ID", once=True
@@ -76,6 +84,7 @@ VERBS: Final[Mapping[str, Row]] = {
     "halt.set": Row(HALTS, "set_halt", deadline_s=4.0, look="halt list"),
     "halt.list": Row(HALTS, "list_halts"),
     "halt.release": Row(HALTS, "release_halts", look="halt list", once=True),
+    "halt.strangers": Row(GATEWAY, "find_strangers", deadline_s=4.0),
     "halt.plan": Row(GATEWAY, "plan_flattening", deadline_s=BOT_ASKED_S),
     # Every sell has the order time-out, and there may be some.
     "halt.flatten": Row(GATEWAY, "flatten", deadline_s=600.0, look="orders list"),

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mcp_gateway.clock import Clock
 from mcp_gateway.domain.orders import OrderRecord, State, canonical
-from mcp_gateway.errors import NotFound, NotPending, NotPermitted, TradingHalted
+from mcp_gateway.errors import NotFound, NotPending, NotPermitted
 from mcp_gateway.orders.book import moves
 from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 from mcp_gateway.orders.book.ledger import Ledger, Superseded
@@ -21,6 +21,7 @@ from mcp_gateway.orders.book.protocol import Event
 from mcp_gateway.orders.book.question import Question
 from mcp_gateway.orders.book.steps import Move, Origin
 from mcp_gateway.orders.halts.local import LocalHalts
+from mcp_gateway.orders.halts.records import TradingHalted
 from mcp_gateway.risk.facts import Halt
 
 APPROVED_LASTS: Final = timedelta(seconds=60)  # a yes is to this market, not to a later one

@@ -66,6 +66,12 @@ _HINTS: Final[dict[str, str]] = {
     "stake_below_minimum": "Nothing was sent. Order at least the limit, under a new request_id.",
     "order_under_review": "Nothing was sent. Wait until the operator has settled the earlier order.",
     "more_than_held": "Nothing was sent. Sell at most the limit, under a new request_id.",
+    "preview_required": "Nothing was sent. Call dry_run_order, then create_order with its preview_id and "
+    "a new request_id.",
+    "policy_changed": "Nothing was sent. Call dry_run_order again, then create_order with its preview_id "
+    "and a new request_id.",
+    "position_not_yours": "Nothing was sent. Read get_open_positions and sell what is yours; only its owner "
+    "or the operator closes this one.",
     "declined": "Nothing was sent. Do not ask for the same again; decide anew.",
     "withdrawn": "Nothing was sent, and nothing will be.",
     "approval_expired": "Nothing was sent. If it is still wanted, send it under a new request_id.",

@@ -20,7 +20,7 @@ from mcp_gateway.access.tokens.claims import acceptable_subject
 from mcp_gateway.clock import iso
 from mcp_gateway.domain.orders import AgentName, PairName
 from mcp_gateway.domain.text import one_line
-from mcp_gateway.errors import NotFound, RequestInvalid, StoreUnavailable
+from mcp_gateway.errors import NotFound, Refusal, RequestInvalid, StoreUnavailable
 from mcp_gateway.orders.book.actor import LONGEST_REASON, Actor
 from mcp_gateway.risk.facts import Halt, HaltScope
 
@@ -178,6 +178,16 @@ def by_id(halt_id: str) -> Wanted:
     if not (halt_id.isascii() and halt_id.isdigit()):
         raise RequestInvalid("id is the number of a halt.", detail={"field": "id"})
     return lambda one: str(one.id) == str(int(halt_id))
+
+
+class TradingHalted(Refusal):
+    """A halt is in force that would stop the order; it still waits (409)."""
+
+    status = 409
+    default_code = "trading_halted"
+    default_hint = (
+        "Nothing was changed. Release the halt first (`mcp-gateway halt list`), or decline."
+    )
 
 
 def no_such_halt() -> NotFound:

@@ -21,9 +21,10 @@ from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 
 from mcp_gateway.domain.orders import OrderRecord, State
 from mcp_gateway.domain.principals import Admission
-from mcp_gateway.errors import NotPending, NotPermitted, TradingHalted
+from mcp_gateway.errors import NotPending, NotPermitted
 from mcp_gateway.gateway import Gateway
 from mcp_gateway.orders.book.actor import Actor
+from mcp_gateway.orders.halts.records import TradingHalted
 from mcp_gateway.telemetry import logs
 from mcp_gateway.transports.credentials import shown
 

@@ -17,6 +17,7 @@ import pytest
 
 from mcp_gateway.cli.control import reach
 from mcp_gateway.cli.control.verbs import VERBS
+from mcp_gateway.cli.halt_words import flattened
 from tests.support.clock import ManualClock
 from tests.support.commands import Outcome, bot_served, command, gateway_served, trading_bot
 from tests.support.desk import admission, open_desk, order, rested, stored
@@ -298,3 +299,19 @@ def test_a_signal_halts_a_real_process(tmp_path: Path) -> None:
 
 def _env(data_dir: Path) -> dict[str, str]:
     return {**os.environ, "MCP_GATEWAY_DATA_DIR": str(data_dir)}
+
+
+def test_flattening_is_told_with_amounts_prices_and_the_way_back() -> None:
+    """And with the cure, where a stopped bot took nothing."""
+    sold = {
+        "what": "sell", "amount": "1.5", "pair": "BTC/USDT", "agent": "a", "outcome": "placed",
+        "filled_amount": "1.5", "average_price": "61000", "code": None,
+    }  # fmt: skip
+    refused = sold | {"outcome": "rejected", "average_price": None, "code": "bot_not_running"}
+    nothing: dict[str, Any] = {"sells": [], "cancels": [], "unsettled": [], "others": []}
+    told = {"orders": [sold, refused], "left": nothing, "flat": False, "halt": {"id": 7}}
+    lines = flattened(told | {"confirmation": "c"}).splitlines()
+    assert lines[0] == "sell    1.5 BTC/USDT of a: placed, 1.5 at 61000"
+    assert lines[1] == "sell    1.5 BTC/USDT of a: rejected (bot_not_running)"
+    assert any("start it paused first" in line for line in lines)
+    assert lines[-1] == 'Everything is halted now. To buy again: mcp-gateway resume 7 --reason "…"'

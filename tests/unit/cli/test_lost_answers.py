@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ from mcp_gateway.cli.control import reach
 from mcp_gateway.cli.control.reach import ask, ask_store
 from mcp_gateway.cli.control.verbs import VERBS
 from mcp_gateway.settings import Settings
-from mcp_gateway.transports.control import ANSWER_DEADLINE_S, AnswerLost
+from mcp_gateway.transports.control import ANSWER_DEADLINE_S, AnswerLost, GatewaySilent
+from mcp_gateway.transports.control import ask as ask_at
 from tests.support.asking import asking, waiting
 from tests.support.clock import ManualClock
 from tests.support.commands import Outcome, command, trading_bot
 from tests.support.desk import open_desk
 from tests.support.gateway import settings_for
+from tests.support.processes import serving
 
 pytestmark = pytest.mark.integration
 
@@ -150,3 +153,19 @@ def test_commands_wait_for_seconds_only() -> None:
     long = {verb for verb, row in VERBS.items() if (row.deadline_s or 0) > 30}
     assert long == {"orders.reconcile", "halt.flatten"}
     assert ANSWER_DEADLINE_S <= 12
+
+
+def test_what_a_frozen_process_was_asked_is_not_done_when_it_goes_on(tmp_path: Path) -> None:
+    """A release that was told as not known must not let entries go later."""
+    with serving(tmp_path) as gateway:
+        path = gateway.data_dir / "control.sock"
+        ask_at(path, "halt.set", {"reason": "x"})
+        gateway.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(GatewaySilent) as silent:
+                ask_at(path, "halt.release", {"all": True, "reason": "y"}, deadline_s=0.3)
+        finally:
+            gateway.process.send_signal(signal.SIGCONT)
+        assert silent.value.is_sent
+        [held] = ask_at(path, "halt.list")["in_force"]  # behind it in the queue
+    assert held["reason"] == "x"

@@ -226,3 +226,30 @@ def test_every_verb_of_the_policy_has_a_command() -> None:
     """What the socket answers somebody must be able to ask."""
     source = (PACKAGE / "cli/policy.py").read_text(encoding="utf-8")
     assert all(f'"{verb}"' in source for verb in VERBS if verb.startswith("policy."))
+
+
+def test_a_name_that_nothing_knows_is_told_and_nothing_is_refused(tmp_path: Path) -> None:
+    """It may be a typo, of whoever halts or asks; what is known is not told."""
+    with gateway(tmp_path, LIMITS + "[agents.known]\nrepeats = 8\n"):
+        told = command(tmp_path, "halt", "--agent", "signal-agnt", "--reason", "x")
+        assert (told.code, "Halted: " in told.out) == (0, True)
+        assert "names agent 'signal-agnt'" in told.err
+        assert command(tmp_path, "halt", "--agent", "known", "--reason", "x").err == ""
+        assert command(tmp_path, "halt", "--pair", "BTC/USDT", "--reason", "x").err == ""
+        pair = command(tmp_path, "halt", "--pair", "BTC/USDC", "--reason", "x")
+        assert (pair.code, pair.err) == (0, "! the bot's whitelist does not have 'BTC/USDC'\n")
+        assert "names agent 'agent-a'" in command(tmp_path, *BUY, "1").err
+
+
+def test_faults_are_told_in_plain_words(tmp_path: Path) -> None:
+    """Not in those of the library that finds them; a sign is a likely slip."""
+    path = written(tmp_path, '[defaults]\ndaily_loss = "-200"\norder_notional = "x"\nrepeats = 0\n')
+    told = command(tmp_path, "policy", "check", str(path)).out
+    assert "; a loss is written without a sign\n" in told
+    assert "order_notional: a number or a decimal string" in told
+    assert "hould" not in told
+    written(tmp_path, LIMITS + '[total]\nnotional = "100"\n')
+    told = command(tmp_path, "policy", "check", str(path)).out
+    assert "! defaults: order_notional is above notional of [total]" in told
+    folder = command(tmp_path, "policy", "check", str(tmp_path))
+    assert (folder.code, "is a folder" in folder.err) == (2, True)

@@ -222,7 +222,7 @@ async def test_a_thawed_gateway_does_nothing_that_nobody_waits_for(
 
 async def test_what_waited_too_long_for_its_part_is_not_begun(told: ToldGateway) -> None:
     """A verb may look again: the store took its time to open."""
-    refusals = []
+    refusals: list[str] = []
 
     async def slow(_gateway: Gateway, _args: dict[str, Any], asker: Asker) -> Any:
         asker.must_wait()

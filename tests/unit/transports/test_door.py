@@ -508,7 +508,7 @@ async def test_a_server_that_stops_tells_who_still_waits(face: Face) -> None:
         reached.set()
         await anyio.sleep_forever()
 
-    face.door._mcp = never
+    face.door._mcp = Explained(never)
     body = orjson.dumps(CALL)
     headers = [
         (b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json"),
