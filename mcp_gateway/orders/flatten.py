@@ -220,10 +220,10 @@ class Flattening:
                     amount=_plain(trade.amount), order_type="market",
                 )  # fmt: skip
                 return self._record(order, entry), order
-            if known.state in UNDONE:
+            if known.state in UNDONE and attempt < MOST_TRIES - 1:
                 continue  # told when it was tried
             self._note(known, "sell")
-            if known.state is not State.FILLED:
+            if known.state not in UNDONE | {State.FILLED}:
                 return None
         return None
 

@@ -175,6 +175,20 @@ async def test_a_paused_bot_sells_and_a_stopped_one_is_told(desk: Desk) -> None:
     assert (await flattening(desk).run("leaving"))["flat"] is True
 
 
+async def test_a_repeated_command_does_not_tell_old_refusals_anew(desk: Desk) -> None:
+    """What was refused before was told then; of the last try it is told."""
+    await desk.orders.create(admission(), order())
+    desk.bot.state = "stopped"
+    confirmation = uuid4()
+    await ended(desk, flattening(desk, confirmation))
+    desk.bot.state = "running"
+    told = await ended(desk, flattening(desk, confirmation))
+    assert isinstance(told["orders"], list)
+    [sold] = told["orders"]
+    assert (sold["outcome"], sold["code"], told["flat"]) == ("placed", None, True)
+    assert sold["average_price"] is not None
+
+
 async def test_another_gateways_positions_are_left_alone(desk: Desk) -> None:
     """A tag of ours that this ledger never wrote is somebody else's."""
     desk.bot.enter("BTC/USDT", "gw:of-another-gateway")

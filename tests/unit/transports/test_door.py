@@ -14,6 +14,7 @@ import pytest
 
 from mcp_gateway.domain.principals import Signed, Unsigned
 from mcp_gateway.telemetry import logs, metrics
+from mcp_gateway.transports.faults import Explained
 from tests.support.gateway import (
     CALL,
     HMAC_SECRET,
