@@ -135,8 +135,11 @@ def test_what_operators_are_refused_with_is_told() -> None:
     source = "".join(
         (PACKAGE / "orders" / f"{name}.py").read_text(encoding="utf-8")
         for name in (
-            "settling/settlement", "evidence/bot_books", "records",
-            "approvals/decisions", "approvals/verbs",
+            "settling/settlement",
+            "evidence/bot_books",
+            "records",
+            "approvals/decisions",
+            "approvals/verbs",
         )
     )
     codes = set(re.findall(r'code="(\w+)"', source)) - {"order_unknown"}  # agents meet it too

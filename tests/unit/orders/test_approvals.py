@@ -476,7 +476,9 @@ async def test_an_approved_order_needs_no_second_preview(
     """Its preview was asked for before a person was, and lasts a minute only."""
     bot = TradingBot(clock)
     async with open_desk(tmp_path, bot, clock, policy=asking(preview_required=True)) as desk:
-        assert (await refused(desk, order())).code == "preview_required"
+        error = await refused(desk, order())
+        assert error.code == "preview_required"
+        assert "Call dry_run_order" in error.hint
         wanted = order()
         seen = await desk.orders.preview(admission(operation="dry_run_order"), wanted)
         told = (await desk.orders.create(admission(), wanted, seen.preview_id)).answer

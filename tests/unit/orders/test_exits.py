@@ -109,4 +109,6 @@ async def test_a_sell_of_more_or_of_anothers_is_denied(
 async def test_the_strategys_position_is_not_for_sale(desk: Desk) -> None:
     """What this gateway did not open, it does not close."""
     desk.bot.enter("BTC/USDT", "strategy")
-    assert (await refused(desk, order(side="sell"))).code == "position_not_yours"
+    error = await refused(desk, order(side="sell"))
+    assert error.code == "position_not_yours"
+    assert "sell what is yours" in error.hint

@@ -176,6 +176,7 @@ async def test_an_order_is_held_to_the_policy_that_was_seen(
         error = await refused_with(desk, wanted, preview)
         policy = desk.reconciler.submission.policies.current.hash
     assert error.code == "policy_changed"
+    assert "Call dry_run_order again" in error.hint
     assert failed(error)["limit"] == policy
     assert bot.posts == []
 
