@@ -12,6 +12,7 @@ They stand in a TOML file that only its owner can read:
 import base64
 import hashlib
 import hmac
+import os
 import secrets
 import stat
 import tomllib
@@ -23,6 +24,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
+from mcp_gateway.access.folders import folder_faults
 from mcp_gateway.access.tokens.claims import unfit
 from mcp_gateway.errors import ConfigurationError, QuotaExceeded
 
@@ -158,14 +160,15 @@ def _parse_hash(text: object) -> _Hash:
 
 def _read(path: Path) -> tuple[Mapping[str, Any], list[str]]:
     try:
-        mode = path.stat().st_mode
+        found, faults = path.stat(), folder_faults(path)
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         return {}, [f"cannot be read ({error.strerror})"]
     except ValueError:
         return {}, ["not TOML in UTF-8"]
-    faults = []
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if found.st_uid not in {0, os.geteuid()}:
+        faults.append("belongs to another user; chown it")
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         faults.append("others can read it; chmod 600")
     if unknown := sorted(set(document) - {"clients"}):
         faults.append(f"unknown table {' '.join(unknown)}")

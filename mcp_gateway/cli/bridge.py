@@ -19,6 +19,8 @@ TOKENS = (
     "MCP_GATEWAY_TOKEN: set it, or MCP_GATEWAY_TOKEN_FILE, or MCP_GATEWAY_CLIENT_ID with its secret"
 )
 
+TOKEN_SETTINGS = ("MCP_GATEWAY_TOKEN", "MCP_GATEWAY_TOKEN_FILE", "MCP_GATEWAY_CLIENT_ID")
+
 
 @click.command()
 @click.option("--url", required=True, help="The gateway's address; https, unless it is loopback.")
@@ -72,8 +74,11 @@ def _source(settings: "Settings", base: str) -> "TokenSource":
     from mcp_gateway.client.tokens import FixedToken, TokenFile
 
     given = [settings.token, settings.token_file, settings.client_id]
-    if sum(one is not None for one in given) != 1:
+    names = [name for name, one in zip(TOKEN_SETTINGS, given, strict=True) if one is not None]
+    if not names:
         raise ConfigurationError([TOKENS])
+    if len(names) > 1:
+        raise ConfigurationError([f"{names[0]}: only one of {', '.join(names)}; unset the others"])
     if settings.token is not None:
         try:
             return FixedToken(settings.token.get_secret_value())

@@ -115,7 +115,11 @@ async def _ask(
 ) -> tuple[Any, bool]:
     from mcp_gateway.client import GatewayAuth, GatewayRefused, open_session
 
-    auth = GatewayAuth(address["token"], key=address.get("key"), key_id=address.get("key_id"))
+    try:
+        auth = GatewayAuth(address["token"], key=address.get("key"), key_id=address.get("key_id"))
+    except ValueError as error:
+        name = "HMAC_SECRET" if str(error).startswith("key") else "MCP_GATEWAY_TOKEN"
+        raise ConfigurationError([f"{name}: {error}"]) from None
     try:
         async with open_session(address["mcp_url"], auth) as client:
             if resource:

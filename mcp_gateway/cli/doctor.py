@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 import click
 
-from mcp_gateway.access.tokens.faults import issuer_faults
+from mcp_gateway.access.tokens.faults import client_faults, issuer_faults
+from mcp_gateway.cli.open_files import open_env_file
 from mcp_gateway.clock import Clock, iso
 from mcp_gateway.domain.market import TIMEFRAMES
 from mcp_gateway.domain.positions import BotState
@@ -65,11 +66,12 @@ def doctor(purpose: Purpose, as_json: bool) -> int:
 
     logs.configure("CRITICAL", "console")  # the findings tell it in a sentence
     try:
-        settings = Settings.load(purpose, policy_faults, issuer_faults)
+        checks = [policy_faults, issuer_faults, *([client_faults] if purpose == "serve" else [])]
+        settings = Settings.load(purpose, *checks)
     except ConfigurationError as error:
         findings = [Finding("configuration", "fault", fault) for fault in error.faults]
     else:
-        findings = anyio.run(_examine, settings)
+        findings = anyio.run(_examine, settings, purpose)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in findings]))
     else:
@@ -81,8 +83,13 @@ def doctor(purpose: Purpose, as_json: bool) -> int:
     return 2 if "configuration" in faulty else 1 if faulty else 0
 
 
-async def _examine(settings: Settings) -> list[Finding]:
+async def _examine(settings: Settings, purpose: Purpose) -> list[Finding]:
     findings = [Finding("configuration", "ok", "every setting is valid and safe")]
+    if (told := open_env_file()) is not None:
+        findings.append(Finding("configuration", "warning", told, "chmod 600 .env"))
+    if purpose == "serve" and settings.clients_file is not None:  # its faults are told by now
+        told = f"{settings.clients_file} is valid: POST /auth/token serves its clients"
+        findings.append(Finding("clients", "ok", told))
     findings += _keys(settings)
     findings.append(_folder(settings))
     findings += [one async for one in _redis(settings)]
@@ -146,7 +153,11 @@ async def _redis(settings: Settings) -> AsyncIterator[Finding]:
     from mcp_gateway.storage.kv import open_kv
 
     if settings.redis_url is None:
-        yield Finding("redis", "ok", "not configured: cache, nonces and quotas are in memory")
+        if settings.embedded_store or not settings.single_process:
+            yield Finding("redis", "ok", "not configured: cache, nonces and quotas are in memory")
+            return
+        told = "MCP_GATEWAY_SINGLE_PROCESS: at a second gateway orders could be replayed"
+        yield Finding("redis", "warning", told, "Set REDIS_URL before a second one serves.")
         return
     kv = open_kv(settings.redis_url, Clock())
     try:
@@ -191,7 +202,7 @@ async def _issuers(settings: Settings) -> AsyncIterator[Finding]:
         if one.trouble is None:
             yield Finding("issuers", "ok", f"{one.name}: {one.keys} key(s) of {one.issuer}")
         else:
-            hint = "Its tokens are refused until its jwks_url answers: try it with curl."
+            hint = "Its tokens are refused until its jwks_url tells a key of its algorithm: try it with curl."
             yield Finding("issuers", "fault", f"{one.name}: {one.trouble}", hint)
 
 

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mcp_gateway.clock import Clock
-from mcp_gateway.settings import Settings
+from mcp_gateway.cli.key_changes import (
+    audit_row,
+    begun,
+    change,
+    kept,
+    own_keys,
+    require_believed,
+)
 
 if TYPE_CHECKING:  # the library of the keys takes its time, which --help should not
-    from mcp_gateway.access.keyring import Key
-    from mcp_gateway.access.keys.file import Change
     from mcp_gateway.access.keys.making import Made
-    from mcp_gateway.access.keys.records import KeyRecord
 
 ALGORITHMS: Final = ("hmac-sha256", "ed25519")
 LONGEST_DAYS: Final = 3660
@@ -95,15 +98,17 @@ def new_key(
     """
     if valid_for == timedelta():
         raise click.UsageError("--valid-for 0 would make a key that never serves")
-    settings, now = Settings.load(), Clock().now()
+    settings, now = begun()
+    issuer = settings.issuer if issuer is None else issuer
     made = _made(
-        settings.issuer if issuer is None else issuer, subject, algorithm, now, public_key,
+        issuer, subject, algorithm, now, public_key,
         None if valid_for is None else now + valid_for,
     )  # fmt: skip
+    require_believed(settings, issuer)
     with _reserved(out, made):
-        _change(
-            settings, lambda found: found.with_new(made.record, now, _own(settings)),
-            _row("created", made.record, now),
+        change(
+            settings, lambda found: found.with_new(made.record, now, own_keys(settings)),
+            audit_row("created", made.record, now),
         )  # fmt: skip
     _hand_over(made, now, out, as_json)
 
@@ -121,13 +126,13 @@ def list_keys(subject: str | None, as_json: bool) -> None:
     """
     from mcp_gateway.access.keys import file
 
-    settings, now = Settings.load(), Clock().now()
+    settings, now = begun()
     shown = [
         {
             "key_id": key.key_id, "state": "active", "issuer": key.issuer, "subject": key.subject,
             "algorithm": key.algorithm, "source": "environment",
         }
-        for key in _own(settings)
+        for key in own_keys(settings)
     ]  # fmt: skip
     shown += [one.shown(now) | {"source": "file"} for one in file.read(settings.keys_file).records]
     shown = [one for one in shown if subject in {None, one["subject"]}]
@@ -137,7 +142,7 @@ def list_keys(subject: str | None, as_json: bool) -> None:
     if not shown:
         click.echo("There are no keys. Make one: mcp-gateway keys new --subject NAME")
         return
-    click.echo(_ROW.format("state", "key id", "subject", "algorithm", "until", "").rstrip())
+    click.echo(_ROW.format("state", "key id", "subject", "algorithm", "until", "issuer or reason"))
     for one in shown:
         until = one.get("revoked_at") or one.get("not_after") or ""
         told = one.get("reason") or (
@@ -166,16 +171,14 @@ def rotate_key(
 
     Example: mcp-gateway keys rotate signal-agent-0123456789 --overlap 12h --out new.key
     """
-    from mcp_gateway.access.keys import file
-
-    settings, now = Settings.load(), Clock().now()
-    old = file.read(settings.keys_file).named(key_id)
+    settings, now = begun()
+    old = kept(settings, key_id)
     made = _made(old.issuer, old.subject, old.algorithm, now, public_key)
     with _reserved(out, made):
-        _change(
+        change(
             settings,
-            lambda found: found.rotated(key_id, made.record, now, overlap, _own(settings)),
-            _row("rotated", made.record, now) | {"replaces": key_id},
+            lambda found: found.rotated(key_id, made.record, now, overlap, own_keys(settings)),
+            audit_row("rotated", made.record, now) | {"replaces": key_id},
         )
     _hand_over(made, now, out, as_json, replaces=key_id)
 
@@ -197,9 +200,9 @@ def revoke_key(key_id: str, reason: str, as_json: bool) -> None:
 
     if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
         raise click.UsageError(f"--reason is printable text of 1 to {LONGEST_REASON} characters")
-    settings, now = Settings.load(), Clock().now()
+    settings, now = begun()
     path = settings.keys_file
-    record = file.read(path).named(key_id)
+    record = kept(settings, key_id)
     news = record.revoked_at is None
     after = file.change(path, lambda found: found.revoked(key_id, now, reason), lambda: None)
     if as_json:
@@ -207,7 +210,7 @@ def revoke_key(key_id: str, reason: str, as_json: bool) -> None:
     else:
         click.echo(f"{key_id} is revoked." if news else f"{key_id} was revoked before.")
     if news:
-        ask(settings, "audit.key", _row("revoked", record, now) | {"reason": reason})
+        ask(settings, "audit.key", audit_row("revoked", record, now) | {"reason": reason})
 
 
 def _made(
@@ -225,28 +228,6 @@ def _made(
         raise click.UsageError("--public-key goes with --alg ed25519")
     pem = None if public_key is None else public_key.read_bytes()
     return making.make(issuer, subject, algorithm, now, public_key=pem, not_after=not_after)
-
-
-def _own(settings: Settings) -> "tuple[Key, ...]":
-    from mcp_gateway.access.keyring import Keyring
-
-    return Keyring.from_settings(settings).own_keys()
-
-
-def _change(settings: Settings, make: "Change", row: dict[str, Any]) -> None:
-    """Change the file; no audit row, no key."""
-    from mcp_gateway.access.keys import file
-    from mcp_gateway.cli.control.reach import ask
-
-    file.change(settings.keys_file, make, lambda: ask(settings, "audit.key", row))
-
-
-def _row(done: str, record: "KeyRecord", now: datetime) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "done": done, "at": now.isoformat(), "issuer": record.issuer, "subject": record.subject,
-        "key_id": record.key_id, "algorithm": record.algorithm,
-    }  # fmt: skip
-    return row | ({"not_after": record.not_after.isoformat()} if record.not_after else {})
 
 
 def _hand_over(made: "Made", now: datetime, out: Path | None, as_json: bool, **more: str) -> None:

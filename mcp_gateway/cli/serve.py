@@ -19,13 +19,13 @@ def serve(host: str | None, port: int | None) -> None:
     Example: mcp-gateway serve --port 8000
     """
     hold(signal.SIGUSR1)  # whoever halts within the first second must be heard
-    from mcp_gateway.access.tokens.faults import issuer_faults
+    from mcp_gateway.access.tokens.faults import client_faults, issuer_faults
     from mcp_gateway.risk.document import policy_faults
     from mcp_gateway.settings import Settings
     from mcp_gateway.telemetry import logs
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = Settings.load("serve", policy_faults, issuer_faults, **given)
+    settings = Settings.load("serve", policy_faults, issuer_faults, client_faults, **given)
     logs.configure(settings.log_level, settings.log_format)
     from mcp_gateway.cli.control.verbs import control_verbs
     from mcp_gateway.transports import http

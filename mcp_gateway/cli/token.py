@@ -15,6 +15,7 @@ from mcp_gateway.settings import Settings
 DEFAULT_TTL_S: Final = 3600
 LONGEST_READ: Final = 65_536
 NOT_BELIEVED: Final = 1
+SCHEME: Final = "bearer "
 
 
 class IssuesByDefault(click.Group):
@@ -87,7 +88,10 @@ def inspect(source: str, as_json: bool) -> int | None:
 
     if source != "-":  # other users of the machine see the arguments of a command
         raise click.UsageError("The token comes on standard input, not as an argument.")
-    told = report(Settings.load(), sys.stdin.read(LONGEST_READ).strip())
+    text = sys.stdin.read(LONGEST_READ).strip()
+    if text[: len(SCHEME)].lower() == SCHEME:  # copied with the header that it stood in
+        text = text[len(SCHEME) :].lstrip()
+    told = report(Settings.load(), text)
     click.echo(json.dumps(told) if as_json else shown(told))
     return None if told["believed"] else NOT_BELIEVED
 
@@ -109,12 +113,15 @@ def revoke(
     Example: mcp-gateway token revoke --subject signal-agent --reason "its laptop was stolen"
     """
     from mcp_gateway.cli.control.reach import ask
+    from mcp_gateway.cli.token_report import doubt_unseen
 
     if (jti is None) == (subject is None):
         raise click.UsageError("--jti or --subject, one of them.")
     named = {"jti": jti, "subject": subject, "issuer": issuer}
     args = {name: value for name, value in named.items() if value is not None}
-    told = ask(Settings.load(), "token.revoke", args | {"reason": reason})
+    settings = Settings.load()
+    told = ask(settings, "token.revoke", args | {"reason": reason})
+    doubt_unseen(settings, subject)
     if as_json:
         click.echo(json.dumps(told))
         return

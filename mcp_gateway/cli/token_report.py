@@ -1,11 +1,13 @@
 """What ``mcp-gateway token inspect`` tells: a running gateway's word, or this command's own."""
 
 import json
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
+import click
 
-from mcp_gateway.errors import StoreUnavailable
+from mcp_gateway.errors import GatewayError, StoreUnavailable
 from mcp_gateway.settings import Settings
 
 _TOLD: Final = (
@@ -46,6 +48,24 @@ def shown(told: dict[str, Any]) -> str:
         f"  {_plain(name)}: {_plain(value)}" for name, value in told.get("claims", {}).items()
     ]
     return "\n".join(lines)
+
+
+def doubt_unseen(settings: Settings, subject: str | None) -> None:
+    """Tell on stderr where what was revoked may be a typo; it is revoked all the same.
+
+    Args:
+        subject: None where one token was revoked; no table knows the jti of every token.
+    """
+    from mcp_gateway.cli.control.reach import ask
+
+    if subject is None:
+        note = "Whether there is a token of that jti is not known here: compare `token inspect`."
+        click.echo(f"! {note}", err=True)
+        return
+    with suppress(GatewayError):
+        rows = ask(settings, "audit.tail", {"subject": subject, "limit": 2})
+        if len(rows) < 2:  # noqa: PLR2004 - the revocation itself is one
+            click.echo("! Nobody has shown such a token here: is the name right?", err=True)
 
 
 def _plain(value: Any) -> str:

@@ -16,7 +16,7 @@ from mcp_gateway.client.orders import (
 )
 from mcp_gateway.client.renewing import RenewingAuth
 from mcp_gateway.client.signing import GatewayAuth
-from mcp_gateway.client.tokens import ClientCredentials, FixedToken, TokenFile
+from mcp_gateway.client.tokens import ClientCredentials, FixedToken, TokenFile, TokenUnavailable
 from mcp_gateway.client.trading import GatewayClient
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "Rejected",
     "RenewingAuth",
     "TokenFile",
+    "TokenUnavailable",
     "Unknown",
     "open_session",
 ]

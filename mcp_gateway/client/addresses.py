@@ -19,6 +19,12 @@ def base(url: str) -> str:
     return f"{scheme}://{place}"
 
 
+def mcp(url: str) -> str:
+    """Return where a gateway answers MCP, of its own address or of that one."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=MCP_PATH)) if parts.path in {"", "/"} else url
+
+
 def endpoint(url: str) -> str:
     """Return one endpoint's address as it is.
 

@@ -7,6 +7,7 @@ import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from mcp_gateway.client import addresses
 from mcp_gateway.client.failures import GatewayRefused, GatewayUnreachable
 from mcp_gateway.client.signing import GatewayAuth
 from mcp_gateway.errors import GatewayError, failures_in
@@ -20,13 +21,15 @@ async def open_session(mcp_url: str, auth: GatewayAuth) -> AsyncIterator[Client]
     """Open a session with the MCP SDK's own client.
 
     Args:
-        mcp_url: where the gateway answers MCP, e.g. ``http://127.0.0.1:8000/mcp``.
+        mcp_url: the gateway's address, e.g. ``http://127.0.0.1:8000``; ``/mcp`` may stand
+            behind it.
 
     Raises:
         GatewayUnreachable: nothing answers there.
         GatewayRefused: the gateway refused to open the session, or something within it; what
             the SDK raised (MCPError) is its cause.
     """
+    mcp_url = addresses.mcp(mcp_url)
     timeout = httpx2.Timeout(ANSWER_TIMEOUT_S, connect=5.0)
     try:
         async with (

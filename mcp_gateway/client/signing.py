@@ -20,12 +20,14 @@ from http_message_signatures import HTTPMessageSigner, MappingKeyResolver
 from http_message_signatures.algorithms import ED25519, HMAC_SHA256, HTTPSignatureAlgorithm
 from http_message_signatures.httpx2 import adapt_message
 
+from mcp_gateway.client.tokens import TokenUnavailable, sendable
 from mcp_gateway.clock import Clock
 
 LABEL: Final = "gw"
 TAG: Final = "mcp-gateway"
 COMPONENTS: Final = ("@method", "@authority", "@path", "content-digest")
 METHODS: Final = ("POST", "DELETE")
+SHORTEST_KEY_BYTES: Final = 32  # the gateway takes no shorter secret
 NONCE_BYTES: Final = 16  # 128 bit; the gateway asks for 96
 PEM: Final = "-----BEGIN "  # RFC 7468; how no secret made by a gateway begins
 SigningKey = str | Ed25519PrivateKey
@@ -44,15 +46,17 @@ class GatewayAuth(httpx2.Auth):
 
     Args:
         token: the bearer token, or a function that returns the current one (called for each
-            request, so that it may renew it).
-        key: the HMAC secret as text, or an Ed25519 private key (text in PEM, PKCS #8 without a
+            request, so that it may renew it). White space around it, as a file's end, is left
+            out.
+        key: the HMAC secret as text (a line feed at its end is left out), or an Ed25519 private key (text in PEM, PKCS #8 without a
             password, or the object); None where the caller places no orders.
         key_id: whose key it is; needed with ``key``.
         clock: dates the signatures.
 
     Raises:
-        ValueError: one of key and key_id without the other, an empty one, or a PEM that holds
-            no Ed25519 private key.
+        ValueError: a token that no header can hold, one of key and key_id without the other,
+            an empty one, a secret of less than 32 bytes, or a PEM that holds no Ed25519
+            private key.
     """
 
     requires_request_body = True
@@ -69,7 +73,7 @@ class GatewayAuth(httpx2.Auth):
             raise ValueError("key and key_id go together")
         if key == "" or key_id == "":
             raise ValueError("key or key_id is empty")
-        self._token = token
+        self._token = sendable(token) if isinstance(token, str) else token
         self._key_id = key_id
         self._clock = clock or Clock()
         self._signer = _signer(key_id, key) if key_id and key else None
@@ -80,12 +84,23 @@ class GatewayAuth(httpx2.Auth):
     def auth_flow(
         self, request: httpx2.Request
     ) -> Generator[httpx2.Request, httpx2.Response, None]:
-        """Add the headers to ``request``; httpx2 calls this before sending it."""
-        token = self._token if isinstance(self._token, str) else self._token()
-        request.headers["Authorization"] = f"Bearer {token}"
+        """Add the headers to ``request``; httpx2 calls this before sending it.
+
+        Raises:
+            TokenUnavailable: the function that tells the token told none.
+        """
+        request.headers["Authorization"] = f"Bearer {self._current()}"
         if self._signer is not None and self._key_id and request.method in METHODS:
             self._sign(request, self._signer, self._key_id)
         yield request
+
+    def _current(self) -> str:
+        if isinstance(self._token, str):
+            return self._token
+        try:
+            return sendable(self._token())
+        except ValueError as error:
+            raise TokenUnavailable(f"No token to show: {error}.") from None
 
     def _sign(self, request: httpx2.Request, signer: HTTPMessageSigner, key_id: str) -> None:
         # A request object that is sent twice still carries the digest of the first time.
@@ -113,7 +128,10 @@ def _understood(key: SigningKey) -> tuple[type[HTTPSignatureAlgorithm], SigningM
     if isinstance(key, Ed25519PrivateKey):
         return ED25519, key
     if not key.lstrip().startswith(PEM):
-        return HMAC_SHA256, key.encode()
+        secret = key.removesuffix("\n").removesuffix("\r").encode()
+        if len(secret) < SHORTEST_KEY_BYTES:
+            raise ValueError(f"key: an HMAC secret has at least {SHORTEST_KEY_BYTES} bytes")
+        return HMAC_SHA256, secret
     try:
         loaded = load_pem_private_key(key.strip().encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

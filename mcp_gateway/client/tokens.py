@@ -16,6 +16,7 @@ import anyio
 import httpx2
 
 from mcp_gateway.client.addresses import endpoint
+from mcp_gateway.client.bodies import bounded
 from mcp_gateway.client.secret_files import SecretFileRefused, read_secret
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import GatewayError
@@ -25,6 +26,9 @@ FETCH_TIMEOUT_S: Final = 10.0
 DEFAULT_LIFETIME_S: Final = 300.0  # where the endpoint names none
 LONGEST_MARGIN_S: Final = 60.0
 MARGIN: Final = 0.1  # of the lifetime: renewed that long before the end
+# The endpoint's no to this client (RFC 6749 section 5.2); other failures say nothing about it.
+REFUSALS: Final = frozenset({400, 401, 403})
+BUSY: Final = frozenset({408, 429})  # as every 5xx
 COOLDOWN_S: Final = 1.0  # a refused token is not fetched anew for each call that met it
 OAUTH_ERRORS: Final = (
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
@@ -40,6 +44,10 @@ class TokenUnavailable(GatewayError):
     default_code = "token_unavailable"
     retryable = True
     default_hint = "Nothing was sent. Call again in a little while; the operator may have to look."
+
+
+class TokenEndpointAway(TokenUnavailable):
+    """The token endpoint does not answer, or is busy: the same call may find it back."""
 
 
 class TokenSource(Protocol):
@@ -153,7 +161,7 @@ class ClientCredentials:
             if (self._token is None or now >= self._renew_at) and self._may_try(now):
                 await self._renew()
             if self._token is None or now >= self._ends_at:
-                raise TokenUnavailable("The token endpoint gives no token just now.")
+                raise TokenEndpointAway("The token endpoint gives no token just now.")
             return self._token
 
     async def after_refusal(self, refused: str) -> str:
@@ -168,20 +176,26 @@ class ClientCredentials:
         return now - self._tried_at >= COOLDOWN_S
 
     async def _renew(self) -> None:
-        """Fetch a token; one that is still good outlives an endpoint that is away."""
+        """Fetch a token; one that is still good outlives an endpoint that is away, or busy."""
         self._tried_at = now = self._clock.monotonic()
         try:
             status, told = await self._asked()
         except httpx2.TransportError:
             if self._token is None:
-                raise TokenUnavailable("The token endpoint does not answer.") from None
+                raise TokenEndpointAway("The token endpoint does not answer.") from None
             return
         if status != httpx2.codes.OK:
-            self._token = None if status < httpx2.codes.INTERNAL_SERVER_ERROR else self._token
+            self._token = None if status in REFUSALS else self._token
             if self._token is None:
                 raise _refused(status, told)
             return
-        self._token, lifetime_s = _granted(told)
+        try:
+            token, lifetime_s = _granted(told)
+        except TokenUnavailable:
+            if self._token is None:
+                raise
+            return
+        self._token = token
         self._ends_at = now + lifetime_s
         self._renew_at = self._ends_at - min(LONGEST_MARGIN_S, MARGIN * lifetime_s)
 
@@ -193,11 +207,7 @@ class ClientCredentials:
             ) as http,
             http.stream("POST", self._url, data=self._form, headers=headers) as answer,
         ):
-            body = b""
-            async for part in answer.aiter_bytes():
-                body += part
-                if len(body) > LARGEST_ANSWER_BYTES:
-                    return answer.status_code, None
+            body = await bounded(answer, LARGEST_ANSWER_BYTES)
         try:
             return answer.status_code, json.loads(body)
         except ValueError:
@@ -205,11 +215,12 @@ class ClientCredentials:
 
 
 def sendable(token: str) -> str:
-    """Return a token that fits into a header.
+    """Return a token that fits into a header, without white space around it.
 
     Raises:
         ValueError: it holds what a header can't, or nothing.
     """
+    token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("the token holds characters that no token has")
     return token
@@ -234,7 +245,9 @@ def _refused(status: int, told: Any) -> TokenUnavailable:
     """Name the protocol's own word where there is one; an endpoint's sentences stay outside."""
     word = told.get("error") if isinstance(told, dict) else None
     why = f" ({word})" if word in OAUTH_ERRORS else ""
-    return TokenUnavailable(f"The token endpoint refused with status {status}{why}.")
+    busy = status in BUSY or httpx2.codes.is_server_error(status)
+    kind = TokenEndpointAway if busy else TokenUnavailable
+    return kind(f"The token endpoint refused with status {status}{why}.")
 
 
 def _basic(client_id: str, client_secret: str) -> str:

@@ -186,7 +186,11 @@ def _outcome(order: Order, reply: Reply) -> Outcome:
     Raises:
         GatewayRefused: it was no order yet, and no earlier sending of it may have been one.
     """
-    told = reply.told | {"request_id": str(order.request_id), "replayed": reply.replayed}
+    if not _is_of(order, reply):
+        return _lost(order)
+    # A refusal need not say whose it is; a receipt does.
+    told = {} if reply.ok else {"request_id": str(order.request_id)}
+    told |= reply.told | {"replayed": reply.replayed}
     kind = _kind(reply)
     if kind is None:
         if reply.in_doubt:
@@ -196,6 +200,12 @@ def _outcome(order: Order, reply: Reply) -> Outcome:
         return kind.model_validate_json(orjson.dumps(told))
     except ValidationError:
         return _lost(order)
+
+
+def _is_of(order: Order, reply: Reply) -> bool:
+    """Tell whether a reply is of this order, as far as it says of which it is."""
+    ordered = {"request_id": str(order.request_id), "pair": order.pair, "side": order.side}
+    return all(reply.told.get(name, value) == value for name, value in ordered.items())
 
 
 def _kind(reply: Reply) -> type[Outcome] | None:

@@ -62,6 +62,10 @@ class ForAccess(BaseSettings):
         "MCP_GATEWAY_LEGACY_SIGNATURE", False,
         "Accept X-Signature over the body on REST; it can be replayed.",
     )  # fmt: skip
+    single_process: bool = env(
+        "MCP_GATEWAY_SINGLE_PROCESS", False,
+        "Serve on PostgreSQL without Redis: no other gateway ever runs beside this one.",
+    )  # fmt: skip
     rate_limit_per_minute: int = env(
         "RATE_LIMIT_PER_MINUTE", 60, "Calls a minute for each caller and operation.",
         ge=1, le=1_000_000,

@@ -30,6 +30,7 @@ def unsafe(settings: "Settings", purpose: Purpose) -> list[str]:
         if settings.clients_file and settings.jwt_secret is None:
             faults.append("JWT_SECRET: signs the tokens of MCP_GATEWAY_CLIENTS_FILE's clients")
         faults += exposed(settings.host, settings.allowed_hosts, settings.allowed_origins)
+        faults += replayed_elsewhere(settings)
     if purpose == "stdio" and settings.token and not _takes_tokens(settings):
         faults.append("JWT_SECRET: needed to check MCP_GATEWAY_TOKEN")
     return faults
@@ -83,6 +84,18 @@ def half_logins(
     if postgres_host and not postgres_password:
         faults.append("POSTGRES_PASSWORD: missing beside POSTGRES_HOST")
     return faults
+
+
+def replayed_elsewhere(settings: "Settings") -> list[str]:
+    """Return what is missing where a second gateway could take a signed order once more.
+
+    PostgreSQL lets several processes serve; nonces that each keeps for itself stop no replay at
+    the next one. Nobody can see from here whether there is a next one: the operator says so.
+    """
+    if settings.embedded_store or settings.redis_url is not None or settings.single_process:
+        return []
+    told = "gateways on one PostgreSQL need it, or a signed order can be replayed at the next one"
+    return [f"REDIS_URL: {told}; MCP_GATEWAY_SINGLE_PROCESS=true where only one ever runs"]
 
 
 def exposed(host: str, allowed_hosts: Sequence[str], allowed_origins: Sequence[str]) -> list[str]:

@@ -22,8 +22,8 @@ from mcp_gateway.transports.requests import Headers, Receive, only
 
 NOT_EXPECTED = "body_not_expected"
 DEEPEST_NESTING = 32  # an MCP call with an order in it has 4
-_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+# Each byte is looked at once: no pattern that could begin anew at every quote.
+_SIGN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 _LENGTH = re.compile(r"[0-9]{1,18}\Z")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -135,9 +135,12 @@ def _too_large(limit_bytes: int) -> RequestTooLarge:
 def _bound_nesting(text: str) -> None:
     if text.count("{") + text.count("[") <= DEEPEST_NESTING:
         return
-    depth = 0
-    for bracket in _BRACKET.findall(_TEXT.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
+    depth, within_text = 0, False
+    for sign in _SIGN.findall(text):
+        if sign == '"':
+            within_text = not within_text
+        elif not within_text:
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(sign, 0)
         if depth > DEEPEST_NESTING:
             raise RequestMalformed(
                 f"The body is nested deeper than {DEEPEST_NESTING}.", code="body_too_deep"

@@ -2,8 +2,9 @@
 
 The gate counts calls. What it never sees (bad tokens, bodies that do not parse, pings, calls
 that it refused anyway) is counted here, for each caller, and for each address where nobody
-knows the caller. Nothing that passed the gate counts, so an agent that behaves never gets here,
-whoever floods beside it from the same address.
+knows the caller. What comes to nothing at the logins counts apart: a flood of bad tokens must not
+keep its neighbours from good ones. Nothing that passed the gate counts, so an agent that behaves
+never gets here, whoever floods beside it from the same address.
 """
 
 from collections import Counter
@@ -21,6 +22,7 @@ from mcp_gateway.storage.kv import Bucket
 from mcp_gateway.storage.memory import Counts
 from mcp_gateway.telemetry import metrics
 from mcp_gateway.transports.credentials import bearer
+from mcp_gateway.transports.rest.discovery import TOKEN_PATH
 from mcp_gateway.transports.visit import Visit
 
 DOOR_LIMIT: Final = "door_limit"
@@ -50,7 +52,7 @@ class Turnstile:
         Raises:
             QuotaExceeded: too much of this address came to nothing.
         """
-        key = _address(visit.peer)
+        key = _place(visit)
         if not (wait_s := self._wait_s(key)) or _is_known(visit, gate):
             return
         await self._refuse("address", wait_s)
@@ -82,7 +84,7 @@ class Turnstile:
         if not _came_to_nothing(visit):
             return
         known = visit.principal
-        key = _address(visit.peer) if known is None else _caller(known)
+        key = _place(visit) if known is None else _caller(known)
         with suppress(StoreUnavailable):  # more floods at once than are counted: the newest is not
             self._counts.take([self._bucket(key, 1)])
 
@@ -135,6 +137,13 @@ def _is_known(visit: Visit, gate: Gate) -> bool:
 
 def _caller(principal: Principal) -> str:
     return f"caller:{principal.issuer}\0{principal.subject}"
+
+
+def _place(visit: Visit) -> str:
+    """Return the key under which a request of nobody known counts."""
+    address = _address(visit.peer)
+    is_login = visit.route is not None and visit.route.path == TOKEN_PATH
+    return f"login:{address}" if is_login else address
 
 
 @lru_cache(4096)

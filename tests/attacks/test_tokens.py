@@ -147,6 +147,22 @@ async def test_a_key_that_is_withdrawn_opens_no_face(tmp_path: Path, face: str) 
     assert told == [LET_IN, LET_IN, "token_invalid"]
 
 
+@pytest.mark.parametrize("face", FACES)
+async def test_a_withdrawn_only_key_opens_no_face(tmp_path: Path, face: str) -> None:
+    """A stolen key that leaves an empty set behind is as withdrawn as a replaced one."""
+    stolen = ed25519("old", "old").token(iss=DESK, scope="positions:read")
+    async with published(ed25519("old", "old")) as issuer:
+        table = {"issuer": DESK, "algorithm": "EdDSA", "jwks_url": issuer.url}
+        settings = settings_for(tmp_path, issuers_file=issuers_file(tmp_path, desk=table))
+        async with FACES[face](settings) as shows:
+            before = await shows(stolen)
+            issuer.keys = ()
+            shows.clock.advance(COOLDOWN_S)
+            unknown = await shows(ed25519("new", "new").token(iss=DESK))  # has them fetched
+            told = [before, unknown, await shows(stolen)]
+    assert told == [LET_IN, "issuer_unavailable", "issuer_unavailable"]
+
+
 def test_the_token_that_the_forgeries_vary_is_itself_accepted() -> None:
     """Without this, the table above would pass with a verifier that refuses everything."""
     principal = make_verifier().verify(forge())

@@ -34,6 +34,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
         "MCP_GATEWAY_POLICY": str(POLICY_FILE),
         "RATE_LIMIT_PER_MINUTE": "1000",
         "FREQTRADE_URL": "http://127.0.0.1:9",  # nobody: a test names the bot it means
+        "MCP_GATEWAY_SINGLE_PROCESS": "true",  # PostgreSQL alone will do: no nonce is sent twice
     }
     return child_environment() | told | settings
 

@@ -64,7 +64,7 @@ def test_every_fault_is_told_at_once_and_begins_with_its_name(environment: Any) 
     assert sorted(named(faults("serve"))) == sorted([
         "FREQTRADE_POOL_SIZE", "MCP_GATEWAY_PORT", "LOG_LEVEL", "MCP_GATEWAY_MODE",
         "FREQTRADE_URL", "MCP_GATEWAY_SCOPES", "JWT_SECRET", "MCP_GATEWAY_SUBJECT",
-        "FREQTRADE_PASSWORD", "POSTGRES_PASSWORD", "MCP_GATEWAY_ALLOWED_HOSTS",
+        "FREQTRADE_PASSWORD", "POSTGRES_PASSWORD", "REDIS_URL", "MCP_GATEWAY_ALLOWED_HOSTS",
         "MCP_GATEWAY_ALLOWED_ORIGINS", "MCP_GATEWAY_PORTT",
     ])  # fmt: skip
 
@@ -94,6 +94,8 @@ def test_every_fault_is_told_at_once_and_begins_with_its_name(environment: Any) 
         ("serve", {"JWT_SECRET": KEY, "MCP_GATEWAY_HOST": "::"}, ["MCP_GATEWAY_ALLOWED_HOSTS", "MCP_GATEWAY_ALLOWED_ORIGINS"]),
         ("serve", {"JWT_SECRET": KEY, "MCP_GATEWAY_HOST": "gateway.example"}, ["MCP_GATEWAY_ALLOWED_HOSTS", "MCP_GATEWAY_ALLOWED_ORIGINS"]),
         ("serve", {"JWT_SECRET": KEY, "MCP_GATEWAY_HOST": "10.0.0.1", "MCP_GATEWAY_ALLOWED_HOSTS": "a.example"}, ["MCP_GATEWAY_ALLOWED_ORIGINS"]),
+        ("serve", {"JWT_SECRET": KEY, "POSTGRES_HOST": "db", "POSTGRES_PASSWORD": "canary"}, ["REDIS_URL"]),
+        ("serve", {"JWT_SECRET": KEY, "DATABASE_URL": "postgresql://u:canary@d/x"}, ["REDIS_URL"]),
         ("command", {"FREQTRADE_URL": "http://user:canary@bot:8080"}, ["FREQTRADE_URL"]),
         ("command", {"FREQTRADE_URL": "http://"}, ["FREQTRADE_URL"]),
         ("command", {"MCP_GATEWAY_READ_TIMEOUT_S": "0"}, ["MCP_GATEWAY_READ_TIMEOUT_S"]),
@@ -116,6 +118,24 @@ def test_on_loopback_a_secret_is_enough_to_serve(host: str, environment: Any) ->
     """Nobody else can connect."""
     environment(JWT_SECRET=KEY, MCP_GATEWAY_HOST=host)
     assert Settings.load("serve").on_loopback
+
+
+@pytest.mark.parametrize(
+    ("purpose", "beside"),
+    [
+        ("serve", {"REDIS_URL": "redis://h/0"}),
+        ("serve", {"REDIS_HOST": "h"}),
+        ("serve", {"MCP_GATEWAY_SINGLE_PROCESS": "true"}),
+        ("stdio", {}),
+        ("command", {}),
+    ],
+)
+def test_postgresql_is_enough_where_no_nonce_is_kept_by_one_of_several(
+    purpose: Purpose, beside: dict[str, str], environment: Any
+) -> None:
+    """Redis keeps them for all, a single process needs nobody, and nothing else takes signatures."""
+    environment(JWT_SECRET=KEY, DATABASE_URL="postgresql://u:p@d/x", **beside)
+    assert not Settings.load(purpose).embedded_store
 
 
 @pytest.mark.parametrize("purpose", ["serve", "stdio"])

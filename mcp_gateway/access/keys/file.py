@@ -4,6 +4,7 @@ It holds secrets in plain text, so it is believed only where nobody but its owne
 or put another in its place.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -14,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from mcp_gateway.access.folders import open_to_others
 from mcp_gateway.access.keys.records import KeyRecord, KeySet, record_faults
 from mcp_gateway.errors import ConfigurationError
 
 VERSION: Final = 1
 LARGEST_BYTES: Final = 16 * 1024 * 1024  # of some 40,000 keys
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 OWN: Final = 0o600
 Mark = tuple[int, int, int, int]
 Change = Callable[[KeySet], KeySet]
@@ -37,6 +38,8 @@ def read(path: Path) -> KeySet:
     except FileNotFoundError:
         return KeySet()
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _faulty(path, ["is a link; name the file that it leads to"]) from None
         raise _faulty(path, [f"cannot be read ({error.strerror})"]) from None
     try:
         return parse(text)
@@ -110,7 +113,8 @@ def mark(path: Path) -> Mark | None:
 
 def _text(path: Path) -> bytes:
     # Opened once and looked at open, so that nobody swaps it in between; a pipe must not block.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    # A link is not followed: others might write the folder that it leads to.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -135,7 +139,7 @@ def _open_to_others(found: os.stat_result, folder: os.stat_result) -> list[str]:
     believed = {me, 0} if me else {0, folder.st_uid}
     if found.st_uid not in believed:
         faults.append("belongs to another account; chown it to the gateway's")
-    if folder.st_mode & OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
+    if open_to_others(folder):
         faults.append("its folder can be written by others; chmod go-w")
     return faults
 
@@ -144,10 +148,7 @@ def _open_to_others(found: os.stat_result, folder: os.stat_result) -> list[str]:
 def _locked(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(
-            path.with_name(f"{path.name}.lock"),
-            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, OWN,
-        )  # fmt: skip
+        lock = _lock_file(path)
     except OSError as error:
         raise _faulty(path, [f"its folder cannot be written ({error.strerror})"]) from None
     try:
@@ -157,15 +158,27 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def _lock_file(path: Path) -> int:
+    way = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    lock = os.open(path.with_name(f"{path.name}.lock"), way, OWN)
+    try:
+        found = os.fstat(lock)
+        # A file with another name, or with something in it, is no lock of ours to give away.
+        if found.st_nlink == 1 and found.st_size == 0:
+            _left_to_the_owner(path, lock)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
 def _drafted(path: Path, text: bytes) -> Path:
     """Write a file beside it, safe on the disk before it takes the other's place."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWN)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            if os.geteuid() == 0:  # root's command must not lock the gateway's account out
-                owner = (path if path.exists() else path.parent).stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            _left_to_the_owner(path, descriptor)
             stream.write(text)
             stream.flush()
             os.fsync(descriptor)
@@ -173,6 +186,12 @@ def _drafted(path: Path, text: bytes) -> Path:
         draft.unlink(missing_ok=True)
         raise
     return draft
+
+
+def _left_to_the_owner(path: Path, descriptor: int) -> None:
+    if os.geteuid() == 0:  # root's command must not lock the gateway's account out
+        owner = (path if path.exists() else path.parent).stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _synced(folder: Path) -> None:

@@ -1,5 +1,6 @@
-"""What is wrong with the issuers file, told with every other fault before a start."""
+"""What is wrong with the files that say whose tokens are believed, told before a start."""
 
+from mcp_gateway.access.clients import Clients
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.settings import Settings
@@ -14,6 +15,17 @@ def issuer_faults(settings: Settings) -> list[str]:
 
     try:
         others_from(settings, Clock())
+    except ConfigurationError as error:
+        return list(error.faults)
+    return []
+
+
+def client_faults(settings: Settings) -> list[str]:
+    """Return what is wrong with the clients file that the settings name, for ``Settings.load``."""
+    if settings.clients_file is None:
+        return []
+    try:
+        Clients.load(settings.clients_file, settings.token_longest_s)
     except ConfigurationError as error:
         return list(error.faults)
     return []

@@ -12,12 +12,12 @@ Whoever can write the file, or a key file, decides who trades: others must not b
 
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
+from mcp_gateway.access.folders import OTHERS_WRITE, folder_faults
 from mcp_gateway.access.tokens.claims import LONGEST_LIST, acceptable_subject
 from mcp_gateway.access.tokens.fetching import unfit_url
 from mcp_gateway.access.tokens.issuers import ANYBODY, FixedKeys, Issuer, KeySource
@@ -72,7 +72,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], list[str]]:
         return {}, [f"cannot be read ({error.strerror})"]
     except (ValueError, RecursionError):
         return {}, [f"not TOML in UTF-8 of at most {LARGEST_BYTES} bytes"]
-    faults = writers(path.name, path.stat())
+    faults = [*writers(path.name, path.stat()), *folder_faults(path)]
     if unknown := sorted(set(document) - {"issuers"}):
         faults.append(f"unknown table {' '.join(unknown)}")
     table = document.get("issuers")
@@ -94,7 +94,7 @@ def _bytes(path: Path) -> bytes:
 def writers(name: str, found: os.stat_result) -> list[str]:
     """Return why others than the gateway's user (or root) could change a file."""
     faults = []
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if found.st_mode & OTHERS_WRITE:
         faults.append(f"{name}: others can write it; chmod go-w")
     if found.st_uid not in {0, os.geteuid()}:
         faults.append(f"{name}: belongs to another user; chown it")
@@ -134,7 +134,7 @@ def _file_faults(path: Path, field: str, algorithm: object) -> list[str]:
         raw = _bytes(path)
         if field == "key_file" and algorithm in ASYMMETRIC:
             read_key_file(raw, cast("Asymmetric", algorithm))
-        return writers(path.name, path.stat())
+        return [*writers(path.name, path.stat()), *folder_faults(path)]
     except OSError as error:
         return [f"{path} cannot be read ({error.strerror})"]
     except ValueError as error:

@@ -77,7 +77,7 @@ class JwksKeys:
 
     @property
     def trouble(self) -> str | None:
-        """Why the last fetch brought nothing, None where it brought keys."""
+        """Why the last fetch brought no key, None where it brought some."""
         return self._trouble
 
     async def seek(self, key_id: str | None) -> None:
@@ -150,18 +150,22 @@ class JwksKeys:
 
     def _take(self, keys: KeySet, faults: list[str], fresh_s: int | None) -> None:
         metrics.issuer_fetches_total.labels(self._name, "ok").inc()
-        metrics.issuer_keys_trouble.labels(self._name).set(0)
-        if self._trouble is not None or keys != self._keys:
+        metrics.issuer_keys_trouble.labels(self._name).set(0 if keys else 1)
+        if keys and (self._trouble is not None or keys != self._keys):
             _log.info(
                 "The issuer's keys are here",
                 issuer=self._name, keys=len(keys), left_out=len(faults),
             )  # fmt: skip
-        for fault in faults if keys != self._keys else ():
+        for fault in faults if keys and keys != self._keys else ():
             _log.warning("A key of the issuer is left out", issuer=self._name, reason=fault)
+        # An issuer that publishes no key any more has withdrawn those it had: stolen, perhaps.
+        trouble = None if keys else f"no usable key: {'; '.join(faults)}"
+        if trouble is not None and trouble != self._trouble:
+            _log.error("The issuer publishes no usable key", issuer=self._name, reason=trouble)
         # An equal set stays the same object: tokens checked by it stay checked.
         self._keys = self.keys if keys == self.keys else keys
         self._fresh_s = USUAL_S if fresh_s is None else float(fresh_s)
-        self._renewed_at, self._failures, self._trouble = self._clock.monotonic(), 0, None
+        self._renewed_at, self._failures, self._trouble = self._clock.monotonic(), 0, trouble
 
     def _failed(self, reason: str) -> None:
         self._failures += 1

@@ -29,6 +29,7 @@ Algorithm = Literal["HS256", "EdDSA", "ES256", "RS256"]
 ASYMMETRIC: Final[tuple[str, ...]] = get_args(Asymmetric)
 LEAST_RSA_BITS: Final = 2048
 MOST_RSA_BITS: Final = 8192  # beyond it one check takes a millisecond and more
+MOST_RSA_EXPONENT: Final = 2**32 - 1  # likewise: the work grows with its bits
 MOST_KEYS: Final = 100
 KEY_TYPES: Final = {"EdDSA": "OKP", "ES256": "EC", "RS256": "RSA"}
 # What a JWK of these types is made of; anything more private has no business there.
@@ -114,10 +115,11 @@ def read_jwks(document: Mapping[str, Any], algorithm: Asymmetric) -> tuple[KeySe
     """Return the keys of a JWKS that fit an algorithm, and what is wrong with the others.
 
     Keys of other types are no fault: one set may serve many purposes. Of two keys with one id
-    neither is believed.
+    neither is believed. A set without a usable key is an empty one, with the fault: so an issuer
+    withdraws its last key.
 
     Raises:
-        ValueError: not a JWKS, or no usable key in it.
+        ValueError: not a JWKS.
     """
     entries = document.get("keys")
     if not isinstance(entries, list) or len(entries) > MOST_KEYS:
@@ -131,11 +133,13 @@ def read_jwks(document: Mapping[str, Any], algorithm: Asymmetric) -> tuple[KeySe
             keys.append(_from_jwk(entry, algorithm))
         except ValueError as error:
             faults.append(f"keys[{place}]: {error}")
+    if not keys and not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("entries that are no keys")
     usable = _without_twins(keys)
     if len(usable) < len(keys):
         faults.append("two keys with one kid")
     if not usable:
-        raise ValueError("; ".join([f"no key for {algorithm}", *faults]))
+        faults.insert(0, f"no key for {algorithm}")
     return KeySet(usable), faults
 
 
@@ -200,10 +204,11 @@ def _checked(key_id: str | None, material: Any, algorithm: Asymmetric) -> Verify
     else:
         fits = isinstance(material, RSAPublicKey)
         fits = fits and LEAST_RSA_BITS <= material.key_size <= MOST_RSA_BITS
+        fits = fits and material.public_numbers().e <= MOST_RSA_EXPONENT
     if not fits:
         wanted = {
             "EdDSA": "an Ed25519 key", "ES256": "a key on P-256",
-            "RS256": f"an RSA key of {LEAST_RSA_BITS} to {MOST_RSA_BITS} bits",
+            "RS256": f"an RSA key of {LEAST_RSA_BITS} to {MOST_RSA_BITS} bits, e below 2^32",
         }  # fmt: skip
         raise ValueError(f"{algorithm} wants {wanted[algorithm]}")
     encoded = material.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -85,7 +85,7 @@ class TokenVerifier:
 
         Raises:
             NotAuthenticated: as ``verify``.
-            IssuerUnavailable: the key is unknown and the issuer's keys can't be fetched.
+            IssuerUnavailable: the key is unknown and the issuer's keys can't be had.
         """
         await self._revocations.read()
         try:
@@ -95,7 +95,7 @@ class TokenVerifier:
             if unknown.source.trouble is None or unknown.source.keys.find(unknown.key_id):
                 return self.verify(token)
         raise IssuerUnavailable(
-            "The keys of the token's issuer can't be fetched.", retry_after_s=CALL_AGAIN_S
+            "The keys of the token's issuer can't be had at present.", retry_after_s=CALL_AGAIN_S
         )
 
     def verify(self, token: str) -> Principal:

@@ -12,6 +12,7 @@ from typing import Final
 import httpx2
 import orjson
 
+from mcp_gateway.client.bodies import LARGEST_ANSWER_BYTES, bounded
 from mcp_gateway.client.bridge import failures
 from mcp_gateway.client.bridge.frames import Frame, answer_to, is_answer, settles_an_order
 from mcp_gateway.client.signing import GatewayAuth
@@ -24,11 +25,12 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 # Longer than the gateway's own deadlines: an order has the bot's own retries behind it.
 TIMEOUT: Final = httpx2.Timeout(150.0, connect=5.0, pool=5.0)
 CONNECTIONS: Final = httpx2.Limits(max_connections=80, max_keepalive_connections=8)
-LARGEST_ANSWER_BYTES: Final = 16 * 1024 * 1024
 SESSION: Final = "Mcp-Session-Id"
 _NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-# A proxy's own words about a gateway that it could not reach, or not hear to the end.
-_PROXY_FAILURES: Final = frozenset({502, 503, 504})
+# As every 5xx: a proxy's own words about a call that it may have handed on.
+_GAVE_UP: Final = frozenset({408, 499})
+_SHORTEST_TOKEN: Final = 16  # a shorter text may stand in an answer by chance
+STRUCK: Final = b"[redacted]"
 
 PassOn = Callable[[bytes], Awaitable[None]]
 
@@ -138,12 +140,11 @@ class Delivery:
                 await self._document(frame, answer, pass_on)
 
     async def _document(self, frame: Frame, answer: httpx2.Response, pass_on: PassOn) -> None:
-        body = await _bounded(answer)
-        line = answer_to(frame.request_id, body)
-        if line is not None:
+        line = _message(frame, answer, await bounded(answer))
+        if line is not None and is_answer(line):
             self._note(frame, answer, line)
             await pass_on(line)
-        elif answer.status_code in _PROXY_FAILURES or (answer.is_success and frame.is_order):
+        elif _may_hide_a_call(answer) or (answer.is_success and frame.is_order):
             raise _NoAnswer  # something stands between, and the gateway may have heard it
         elif frame.awaits_answer or not answer.is_success:
             raise failures.foreign(answer.status_code)
@@ -153,9 +154,9 @@ class Delivery:
         begun = False
         try:
             async for event in httpx2.EventSource(answer, LARGEST_ANSWER_BYTES):
-                line = answer_to(frame.request_id, event.data.encode())
+                line = _message(frame, answer, event.data.encode())
                 if line is None:
-                    continue  # what keeps the stream alive, or is no message
+                    continue  # what keeps the stream alive, is no message, or answers another call
                 self._note(frame, answer, line)
                 await pass_on(line)
                 begun = True
@@ -199,14 +200,20 @@ def _in_doubt(frame: Frame, pass_on: PassOn) -> PassOn:
     return passed
 
 
-async def _bounded(answer: httpx2.Response) -> bytes:
-    """Return the body, nothing of one that is larger than any of a gateway's."""
-    body = bytearray()
-    async for part in answer.aiter_bytes():
-        body += part
-        if len(body) > LARGEST_ANSWER_BYTES:
-            return b""
-    return bytes(body)
+def _may_hide_a_call(answer: httpx2.Response) -> bool:
+    return answer.is_server_error or answer.status_code in _GAVE_UP
+
+
+def _message(frame: Frame, answer: httpx2.Response, body: bytes) -> bytes | None:
+    """Return a message of an answer as one line, without the token where it is echoed.
+
+    A model reads the line, and what a model has read is no secret.
+    """
+    line = answer_to(frame.request_id, body)
+    token = answer.request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    if line is None or len(token) < _SHORTEST_TOKEN:
+        return line
+    return line.replace(token, STRUCK)
 
 
 async def _into_nothing(_line: bytes) -> None:

@@ -122,7 +122,7 @@ def answer_to(request_id: Any, body: bytes) -> bytes | None:
     """Return a JSON-RPC message of the gateway's as one line; None where it is none.
 
     A refusal that knows no id (its request could not be read) is given the request's: over
-    stdio nobody could tell otherwise what it answers.
+    stdio nobody could tell otherwise what it answers. What answers another request is none.
     """
     try:
         told = orjson.loads(body)
@@ -132,6 +132,8 @@ def answer_to(request_id: Any, body: bytes) -> bytes | None:
         return None
     if "error" in told and told.get("id") is None and request_id is not None:
         return orjson.dumps(told | {"id": request_id})
+    if ("result" in told or "error" in told) and told.get("id") != request_id:
+        return None
     return body.replace(b"\r", b" ").replace(b"\n", b" ")  # between tokens only: JSON escapes them
 
 

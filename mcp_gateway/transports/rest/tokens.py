@@ -59,7 +59,10 @@ class TokenDesk:
             )
         login = _form(request) if request.document is None else _json(request.document)
         if not all(is_this_resource(gateway.settings, wanted) for wanted in login.resources):
-            raise _malformed("invalid_target", "The resource is not this server.")
+            raise _malformed(
+                "invalid_target", "The resource is not this server.",
+                hint=f"Leave resource out, or name {gateway.settings.base_url}/mcp.",
+            )  # fmt: skip
         if self._logins is None:
             self._logins = Logins(self._clients, gateway.clock)
         client = await self._logins.check(login.name, login.password, request.peer)
@@ -95,7 +98,10 @@ def _granted(client: Client, wanted: frozenset[str] | None) -> frozenset[str]:
         return client.scopes
     granted = wanted & client.scopes
     if not granted:
-        raise _malformed("invalid_scope", "The client may not have any scope of these.")
+        raise _malformed(
+            "invalid_scope", "The client may not have any scope of these.",
+            hint="Leave scope out for all that the client may have, or ask the operator for more.",
+        )  # fmt: skip
     return granted
 
 
@@ -154,6 +160,6 @@ def _basic(header: str | None) -> tuple[str, str] | None:
     return unquote_plus(name), unquote_plus(password)
 
 
-def _malformed(word: str, sentence: str) -> RequestMalformed:
+def _malformed(word: str, sentence: str, hint: str = _HINT) -> RequestMalformed:
     """Refuse in OAuth's words too: clients of RFC 6749 read ``error``."""
-    return RequestMalformed(sentence, code=word, hint=_HINT, detail={"error": word})
+    return RequestMalformed(sentence, code=word, hint=hint, detail={"error": word})

@@ -1,5 +1,6 @@
 """The clients file of POST /auth/token, and its passwords."""
 
+import os
 import time
 from pathlib import Path
 
@@ -112,6 +113,29 @@ async def test_a_flood_of_logins_is_turned_away(tmp_path: Path) -> None:
     assert known is not None
     assert [(each.code, each.retry_after_s) for each in refused] == [("quota_exceeded", 1.0)] * 3
     assert await clients.check("admin", PASSWORD) is not None
+
+
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    """Who can write there puts a file with its own password in its place."""
+    path = write(tmp_path, GOOD)
+    tmp_path.chmod(0o770)
+    with pytest.raises(ConfigurationError) as refused:
+        Clients.load(path, LONGEST_S)
+    assert "go-w" in refused.value.faults[0]
+    tmp_path.chmod(0o1777)  # there nobody can replace another's file
+    assert isinstance(Clients.load(path, LONGEST_S), Clients)
+
+
+def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner can change it at any time, also where the gateway runs as root."""
+    path = write(tmp_path, GOOD)
+    if path.stat().st_uid == 0:
+        os.chown(path, 12345, 12345)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(ConfigurationError) as refused:
+        Clients.load(path, LONGEST_S)
+    assert "belongs to another user; chown it" in refused.value.faults[0]
 
 
 def test_every_fault_of_the_file_is_named_at_once(tmp_path: Path) -> None:

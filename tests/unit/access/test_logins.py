@@ -5,7 +5,7 @@ import anyio.lowlevel
 import pytest
 
 from mcp_gateway.access import logins as module
-from mcp_gateway.access.clients import Clients, hash_password
+from mcp_gateway.access.clients import Client, Clients, hash_password
 from mcp_gateway.access.logins import (
     AT_ONCE_OF_ADDRESS,
     FAILURE_DELAY_S,
@@ -25,7 +25,12 @@ HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Clients:
     path = tmp_path_factory.mktemp("clients") / "clients.toml"
-    path.write_text(f'[clients.admin]\npassword = "{hash_password(PASSWORD)}"\nscopes = []\n')
+    hashed = hash_password(PASSWORD)
+    path.write_text(
+        "".join(
+            f'[clients.{n}]\npassword = "{hashed}"\nscopes = []\n' for n in ("admin", "another")
+        )
+    )
     path.chmod(0o600)
     return Clients.load(path, 86_400)
 
@@ -104,6 +109,89 @@ async def test_nobody_is_locked_out_by_others_where_he_logged_in_before(
     for number in range(OF_NAME):
         await guess(logins, clock, 1, "admin", f"203.0.113.{number}")
     assert await outcome(logins, "admin", PASSWORD, ELSEWHERE) == "logins_failed"
+    assert await outcome(logins, "admin", PASSWORD, HOME) == "let in"
+
+
+async def test_guesses_at_other_names_shut_out_nobody_who_is_known_at_the_address(
+    logins: Logins, clock: HastyClock
+) -> None:
+    """Agents share an address behind one proxy: one that guesses must not stop its neighbours."""
+    assert await outcome(logins, "admin", PASSWORD, HOME) == "let in"
+    assert await guess(logins, clock, OF_ADDRESS, "nobody", HOME) == {"client_invalid"}
+    assert await outcome(logins, "another", PASSWORD, HOME) == "logins_failed"
+    assert await outcome(logins, "admin", PASSWORD, HOME) == "let in"
+
+
+async def test_where_a_name_is_known_it_is_guessed_at_no_faster(
+    logins: Logins, clock: HastyClock
+) -> None:
+    """Each name at an address has as many failures as an address, and others' stay theirs."""
+    assert await outcome(logins, "admin", PASSWORD, HOME) == "let in"
+    assert await guess(logins, clock, OF_ADDRESS, "admin", HOME) == {"client_invalid"}
+    assert await guess(logins, clock, 1, "admin", HOME) == {"logins_failed"}
+    assert await outcome(logins, "nobody", PASSWORD, HOME) == "logins_failed"
+
+
+async def test_a_client_gets_so_many_tokens_a_minute_and_takes_none_from_others(
+    logins: Logins, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A good password is no key to all hashing that there is, from however many addresses."""
+    monkeypatch.setattr(module, "LOGINS_OF_CLIENT", 2)
+    for number in range(2):
+        assert await outcome(logins, "admin", PASSWORD, f"192.0.2.{number}") == "let in"
+    assert await outcome(logins, "admin", PASSWORD, "192.0.2.0") == "quota_exceeded"
+    assert await outcome(logins, "admin", PASSWORD, "192.0.2.9") == "quota_exceeded"
+    assert await outcome(logins, "another", PASSWORD, "192.0.2.9") == "let in"
+    clock.advance(30)
+    assert await outcome(logins, "admin", PASSWORD, "192.0.2.0") == "let in"
+
+
+class HeldClients(Clients):
+    """Takes every password for right, once ``free``; says how many are being checked."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.free = anyio.Event()
+        self.checking = 0
+
+    async def check(self, username: str, password: str, *, is_known: bool = False) -> Client | None:  # noqa: ARG002 (the signature of what it stands for)
+        self.checking += 1
+        await self.free.wait()
+        return Client(username, frozenset(), 60)
+
+
+async def test_a_name_waits_at_two_places_of_all_its_addresses(clock: HastyClock) -> None:
+    """Who logs in from many addresses at once must not fill the places of others."""
+    held = HeldClients()
+    held.free.set()
+    logins = Logins(held, clock)
+    for number in range(4):
+        await logins.check("admin", PASSWORD, f"192.0.2.{number}")
+    held.free, held.checking = anyio.Event(), 0
+    told: list[str] = []
+
+    async def login(name: str, peer: str) -> None:
+        told.append(await outcome(logins, name, PASSWORD, peer))
+
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(login, "admin", f"192.0.2.{number}")
+        group.start_soon(login, "another", "192.0.2.0")
+        await anyio.wait_all_tasks_blocked()
+        assert told == ["quota_exceeded"] * 2
+        assert held.checking == 3
+        held.free.set()
+    assert told[2:] == ["let in"] * 3
+    assert logins._under_way == {}
+
+
+async def test_neighbours_that_fail_take_no_place_of_who_is_known(
+    logins: Logins, clock: HastyClock
+) -> None:
+    """The delays of their failures fill the address; a known name has places of its own there."""
+    assert await outcome(logins, "admin", PASSWORD, HOME) == "let in"
+    logins._under_way[network(HOME)] = AT_ONCE_OF_ADDRESS
+    assert await outcome(logins, "another", PASSWORD, HOME) == "quota_exceeded"
     assert await outcome(logins, "admin", PASSWORD, HOME) == "let in"
 
 

@@ -83,6 +83,13 @@ def test_what_the_bridge_lacks_is_told_by_name_at_the_start(tmp_path: Path, what
     assert "canary" not in told.err
 
 
+def test_two_tokens_are_told_as_two(tmp_path: Path) -> None:
+    """Which of them to take out is the person's choice."""
+    env = {"MCP_GATEWAY_TOKEN": TOKEN, "MCP_GATEWAY_TOKEN_FILE": "token"}
+    told = command(tmp_path, "bridge", "--url", URL, **env)
+    assert "only one of MCP_GATEWAY_TOKEN, MCP_GATEWAY_TOKEN_FILE;" in told.err
+
+
 @pytest.mark.parametrize("word", ["--token", "--key", "--client-secret"])
 def test_no_secret_is_taken_from_the_command_line(tmp_path: Path, word: str) -> None:
     """Everybody on the machine reads the command lines of everybody."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 
+from mcp_gateway.access.clients import hash_password
 from mcp_gateway.clock import Clock
 from mcp_gateway.errors import ConfigurationError
 from mcp_gateway.risk.document import load_policy
@@ -224,9 +225,22 @@ def test_a_redis_that_evicts_is_a_warning(
 def test_a_postgresql_that_is_down(tmp_path: Path, well: dict[str, str], closed_port: int) -> None:
     """A fault that names it; SQLite is not looked at in its place."""
     url = f"postgresql://u:canary@127.0.0.1:{closed_port}/d"
-    code, found = findings(tmp_path, well | {"DATABASE_URL": url})
+    alone = {"DATABASE_URL": url, "MCP_GATEWAY_SINGLE_PROCESS": "true"}
+    code, found = findings(tmp_path, well | alone)
     assert code == 1
+    found = [one for one in found if one["part"] != "redis"]
     assert "PostgreSQL" in only(found, "database", "fault")["message"]
+
+
+def test_postgresql_without_redis(tmp_path: Path, well: dict[str, str], closed_port: int) -> None:
+    """Refused unless one process is all there is, and even then told: a second would be replayed."""
+    given = well | {"DATABASE_URL": f"postgresql://u:canary@127.0.0.1:{closed_port}/d"}
+    code, found = findings(tmp_path, given)
+    assert code == 2
+    assert "MCP_GATEWAY_SINGLE_PROCESS" in only(found, "configuration", "fault")["message"]
+    _, found = findings(tmp_path, given | {"MCP_GATEWAY_SINGLE_PROCESS": "true"})
+    found = [one for one in found if one["part"] != "database"]
+    assert "REDIS_URL" in only(found, "redis", "warning")["hint"]
 
 
 def test_a_wrong_configuration_is_told_whole(tmp_path: Path) -> None:
@@ -340,3 +354,42 @@ def test_a_faulty_issuers_file_is_told_as_configuration(
     assert "MCP_GATEWAY_ISSUERS_FILE: issuers.desk: algorithm: one of EdDSA ES256 RS256" in [
         one["message"] for one in found
     ]
+
+
+def clients_file(folder: Path, password: str) -> Path:
+    path = folder / "clients.toml"
+    path.write_text(f'[clients.desk]\npassword = "{password}"\nscopes = ["market:read"]\n')
+    path.chmod(0o600)
+    return path
+
+
+def test_a_clients_file_that_serve_refuses_is_a_fault(tmp_path: Path, well: dict[str, str]) -> None:
+    """The same checks as at the start; stdio has no clients."""
+    given = well | {"MCP_GATEWAY_CLIENTS_FILE": str(clients_file(tmp_path, "plain"))}
+    code, found = findings(tmp_path, given)
+    assert code == 2
+    assert "clients.desk: password" in only(found, "configuration", "fault")["message"]
+    assert findings(tmp_path, given, "--for", "stdio")[0] == 0
+    served = command(tmp_path, "serve", "--port", "0", **given)
+    assert (served.code, "clients.desk: password" in served.err) == (2, True)
+
+
+def test_a_clients_file_that_is_well_has_its_line(tmp_path: Path, well: dict[str, str]) -> None:
+    """An operator sees that it was looked at."""
+    path = clients_file(tmp_path, hash_password("correct-horse"))
+    code, found = findings(tmp_path, well | {"MCP_GATEWAY_CLIENTS_FILE": str(path)})
+    assert (code, ill(found)) == (0, [])
+    assert [str(path) in one["message"] for one in found if one["part"] == "clients"] == [True]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o602])
+def test_an_env_file_that_others_can_read_is_a_warning(
+    tmp_path: Path, well: dict[str, str], mode: int
+) -> None:
+    """Secrets stand in it; closed, it is not worth a word."""
+    (tmp_path / ".env").write_text("LOG_LEVEL=INFO\n")
+    (tmp_path / ".env").chmod(mode)
+    told = only(findings(tmp_path, well)[1], "configuration", "warning")
+    assert (".env" in told["message"], told["hint"]) == (True, "chmod 600 .env")
+    (tmp_path / ".env").chmod(0o600)
+    assert ill(findings(tmp_path, well)[1]) == []

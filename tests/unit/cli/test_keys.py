@@ -1,5 +1,7 @@
 """`mcp-gateway keys`: made, listed, rotated, revoked; a secret is printed once and never again."""
 
+import json
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcp_gateway.client import GatewayAuth
 from tests.support.commands import Outcome, command
+from tests.support.issuers import DESK, ed25519, issuers_file, written
 
 pytestmark = [pytest.mark.unit]
 
@@ -31,7 +34,7 @@ def keys(folder: Path, *words: str, **environment: str) -> Outcome:
 
 def new(folder: Path, *words: str) -> dict[str, Any]:
     made = keys(folder, "new", "--subject", "signal-agent", "--json", *words)
-    assert (made.code, made.err) == (0, "")
+    assert (made.code, made.err) == (0, f"(keys file: {folder / 'keys.json'})\n")
     told: dict[str, Any] = made.json()
     return told
 
@@ -96,7 +99,7 @@ def test_a_secret_can_go_into_a_file_of_its_own(folder: Path) -> None:
     made = new(folder, "--out", str(out))
     assert not made.keys() & set(SECRETS)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    GatewayAuth("token", key=out.read_text().strip(), key_id=made["key_id"])
+    GatewayAuth("token", key=out.read_text(), key_id=made["key_id"])
     again = keys(folder, "new", "--subject", "signal-agent", "--out", str(out))
     assert again.code == 2
     assert len(listed(folder)) == 1
@@ -236,3 +239,71 @@ def test_a_file_elsewhere_is_used_where_one_is_named(folder: Path, tmp_path: Pat
     assert told.code == 0
     assert elsewhere.exists()
     assert not (folder / "keys.json").exists()
+
+
+HMAC = {"HMAC_SECRET": "hmac-canary-" + "b" * 32, "MCP_GATEWAY_SUBJECT": "signal-agent"}
+
+
+def test_a_key_of_an_issuer_that_nobody_believes_is_refused(folder: Path) -> None:
+    """It would never serve; whom this gateway believes is told."""
+    written(folder, "desk.pem", ed25519().pem)
+    desk = {"issuer": DESK, "algorithm": "EdDSA", "key_file": "desk.pem"}
+    given = {"MCP_GATEWAY_ISSUERS_FILE": str(issuers_file(folder, desk=desk))}
+    told = keys(folder, "new", "--subject", "a", "--issuer", f"{DESK}/", **given)
+    assert (told.code, told.out, "issuer_unknown" in told.err) == (1, "", True)
+    assert f"Believed here: {DESK}, mcp-gateway" in told.err
+    assert not (folder / "keys.json").exists()
+    for name in (DESK, "mcp-gateway"):
+        assert keys(folder, "new", "--subject", "a", "--issuer", name, **given).code == 0
+
+
+def test_the_file_that_is_meant_is_named(folder: Path, tmp_path: Path) -> None:
+    """On stderr, by every command: a key in another gateway's file serves nobody."""
+    made = new(folder)
+    for words in (("list",), ("rotate", made["key_id"]), ("revoke", "nobody", "--reason", "x")):
+        assert str(folder / "keys.json") in keys(folder, *words).err
+    elsewhere = str(tmp_path / "elsewhere.json")
+    assert elsewhere in keys(folder, "list", MCP_GATEWAY_KEYS_FILE=elsewhere).err
+
+
+def test_a_running_sandbox_is_not_meant_and_that_is_said(folder: Path) -> None:
+    """Where nothing is set up, an operator may think that its keys are made."""
+    home = folder / "mcp-gateway"
+    home.mkdir()
+    told = {"pid": os.getpid(), "data_dir": "/the/sandbox"}
+    (home / "sandbox.json").write_text(json.dumps(told))
+    unset: dict[str, Any] = {"MCP_GATEWAY_DATA_DIR": None}
+    assert "MCP_GATEWAY_DATA_DIR=/the/sandbox" in keys(folder, "list", **unset).err
+    assert "/the/sandbox" not in keys(folder, "list").err
+
+
+def test_where_the_environments_key_leaves_no_room_it_is_named(folder: Path) -> None:
+    """It counts as one of two; no command can end it."""
+    made = new(folder)
+    told = keys(folder, "rotate", made["key_id"], **HMAC)
+    assert (told.code, "keys_full" in told.err) == (1, True)
+    assert "HMAC_SECRET counts as one" in told.err
+    assert listed(folder) == {made["key_id"]: "active"}
+    operators = {
+        "OPERATOR_HMAC_SECRET": "operator-canary-" + "c" * 32, "MCP_GATEWAY_OPERATOR": "signal-agent"
+    }  # fmt: skip
+    told = keys(folder, "rotate", made["key_id"], **operators)
+    assert "OPERATOR_HMAC_SECRET counts as one" in told.err
+
+
+@pytest.mark.parametrize(
+    "words", [("revoke", "--reason", "x"), ("rotate",)], ids=["revoke", "rotate"]
+)
+def test_a_key_of_the_environment_is_no_unknown_one(folder: Path, words: tuple[str, ...]) -> None:
+    """It is listed, so the answer says where it stands and how to be rid of it."""
+    told = keys(folder, words[0], "signal-agent", *words[1:], **HMAC)
+    assert (told.code, "key_of_environment" in told.err) == (1, True)
+    assert "Take HMAC_SECRET out of the environment" in told.err
+    assert HMAC["HMAC_SECRET"] not in told.err
+
+
+def test_the_last_column_of_the_list_has_a_name(folder: Path) -> None:
+    """It holds the issuer, or why a key was revoked."""
+    new(folder)
+    head, row = keys(folder, "list").out.splitlines()
+    assert head.index("issuer or reason") == row.index("mcp-gateway")

@@ -273,6 +273,27 @@ def test_where_no_gateway_has_been_nothing_is_revoked(run: Run) -> None:
     assert "store_missing" in result.stderr
 
 
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer   "])
+def test_a_token_is_read_with_the_word_before_it_too(
+    run: Run, heard: Callable[[str], None], scheme: str
+) -> None:
+    """So it stands in the header that it is copied from."""
+    heard(scheme + run("--subject", "signal-agent").stdout)
+    assert run("inspect").exit_code == 0
+
+
+def test_a_revocation_that_may_be_a_typo_is_noted(run: Run) -> None:
+    """It holds all the same; a subject that is known here gets no note."""
+    run("--subject", "signal-agent")
+    known = run("revoke", "--subject", "signal-agent", "--reason", "x")
+    assert (known.exit_code, known.stderr) == (0, "")
+    typo = run("revoke", "--subject", "signal-agnet", "--reason", "x", "--json")
+    assert (typo.exit_code, json.loads(typo.stdout)["subject"]) == (0, "signal-agnet")
+    assert "Nobody has shown such a token here" in typo.stderr
+    one = run("revoke", "--jti", "t-1", "--reason", "x")
+    assert (one.exit_code, "not known here" in one.stderr) == (0, True)
+
+
 async def test_a_hashed_password_opens_the_clients_file(tmp_path: Path) -> None:
     """What the command prints is what the file takes."""
     result = CliRunner().invoke(hash_password, input="correct horse battery\n")

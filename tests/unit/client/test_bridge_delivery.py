@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 URL = "https://gateway.example/mcp"
 KEY = "a-signing-key-of-the-tests-0123456789abcdef"
-TOKEN = "canary-token"
+TOKEN = "canary-token-of-the-bridge"
 Answer = httpx2.Response | Exception
 
 
@@ -200,6 +200,7 @@ async def test_without_a_token_for_the_repetition_an_order_stays_in_doubt() -> N
 PAGES: dict[str, tuple[httpx2.Response, int, str]] = {
     "a proxy without a gateway": (httpx2.Response(502, text="<html>"), 2, "answer_lost"),
     "a proxy that gave up": (httpx2.Response(504), 2, "answer_lost"),
+    "a proxy that failed": (httpx2.Response(500, text="<html>"), 2, "answer_lost"),
     "a page": (httpx2.Response(200, text="<html>hello"), 1, "no_gateway_there"),
     "another place": (httpx2.Response(307, headers={"location": URL}), 1, "no_gateway_there"),
     "a problem document": (httpx2.Response(404, json={"code": "x"}), 1, "no_gateway_there"),
@@ -224,6 +225,49 @@ async def test_a_page_in_place_of_an_order_s_answer_leaves_it_in_doubt() -> None
     assert len(bench.gateway.seen) == 2
     bench = Bench(httpx2.Response(404, text="<html>no such page"))
     assert await bench.ask(ORDER) == "no_gateway_there"
+
+
+@pytest.mark.parametrize("status", [408, 499, 500, 501, 502, 503, 504, 520, 524, 599])
+async def test_what_a_proxy_says_of_an_order_that_it_had_leaves_it_in_doubt(status: int) -> None:
+    """It may have handed it on before it gave up: never called undone."""
+    bench = Bench(httpx2.Response(status, text="<html>"))
+    assert await bench.ask(ORDER) == "outcome_unknown"
+    assert len(bench.gateway.seen) == 2
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "another call's result": {"jsonrpc": "2.0", "id": 99, "result": {}},
+    "another call's error": {"jsonrpc": "2.0", "id": 99, "error": {"code": 1, "message": "No."}},
+    "a result of nothing": {"jsonrpc": "2.0", "id": None, "result": {}},
+    "a text for a number": {"jsonrpc": "2.0", "id": "1", "result": {}},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+async def test_another_call_s_answer_is_none_of_this_one(what: str) -> None:
+    """Neither as a document nor in a stream, where the right one may still come."""
+    bench = Bench(httpx2.Response(200, json=OTHERS[what]))
+    assert await bench.ask(ORDER) == "outcome_unknown"
+    assert bench.lines == []
+    bench = Bench(stream(OTHERS[what], DONE))
+    assert await bench.ask(ORDER) == ""
+    assert bench.lines == [DONE]
+
+
+async def test_a_document_that_answers_nothing_is_no_answer() -> None:
+    """The app would wait for ever."""
+    bench = Bench(httpx2.Response(200, json=PROGRESS))
+    assert await bench.ask(ORDER) == "outcome_unknown"
+    assert bench.lines == []
+
+
+async def test_a_token_that_is_echoed_never_reaches_the_app() -> None:
+    """A model reads the answer; a proxy's page of headers, say, would tell it the token."""
+    echo = {"jsonrpc": "2.0", "id": 1, "result": {"text": f"authorization: Bearer {TOKEN}"}}
+    for answer in (httpx2.Response(200, json=echo), stream(PROGRESS, echo)):
+        bench = Bench(answer)
+        assert await bench.ask(call()) == ""
+        assert bench.lines[-1]["result"] == {"text": "authorization: Bearer [redacted]"}
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 503])

@@ -36,6 +36,18 @@ async def test_nobody_there_is_told_with_the_address() -> None:
     assert url in failed.value.message
 
 
+@pytest.mark.parametrize("behind", ["", "/", "/mcp"])
+async def test_a_session_takes_the_address_with_or_without_its_path(behind: str) -> None:
+    """As the typed client does; without it a gateway has only "not found" to say."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(GatewayUnreachable) as failed:
+            async with open_session(url + behind, GatewayAuth("token")):
+                pass
+    assert failed.value.message == f"No gateway answers at {url}/mcp."
+
+
 @pytest.mark.parametrize("deep", [False, True])
 async def test_a_refusal_of_the_gateway_keeps_its_words(deep: bool) -> None:
     """Code, message and hint are the gateway's; the whole answer is at hand."""

@@ -5,7 +5,7 @@ import pytest
 
 from mcp_gateway.access.keyring import Key, Keyring
 from mcp_gateway.access.signatures import SignedRequest, judge
-from mcp_gateway.client import GatewayAuth
+from mcp_gateway.client import GatewayAuth, TokenUnavailable
 from mcp_gateway.domain.principals import Evidence, Signed, Unsigned
 from tests.support.clock import ManualClock
 from tests.support.tokens import ISSUER
@@ -148,6 +148,50 @@ def test_an_empty_key_is_a_mistake() -> None:
     """An unset variable must not turn signing off in silence."""
     with pytest.raises(ValueError, match="empty"):
         GatewayAuth("the-token", key="", key_id="signal-agent")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_token_and_key_may_be_read_from_files_as_they_are(end: str) -> None:
+    """A file ends with a line feed, which is part of neither."""
+    clock = ManualClock()
+    wire = Wire(clock)
+    auth = GatewayAuth(f" the-token{end}", key=KEY + end, key_id="signal-agent", clock=clock)
+    with httpx2.Client(auth=auth, transport=httpx2.MockTransport(wire)) as client:
+        client.post("http://gw/mcp", json={})
+    assert wire.requests[0].headers["authorization"] == "Bearer the-token"
+    assert isinstance(wire.evidence[0], Signed)
+
+
+NO_TOKENS = ["", "\n", "two words", "two\nlines", "t\u00f6ken", "bell\x07"]
+
+
+@pytest.mark.parametrize("token", NO_TOKENS, ids=ascii)
+def test_what_no_header_can_hold_is_no_token(token: str) -> None:
+    """Told when it is made: at the first order it would look like a lost one."""
+    with pytest.raises(ValueError, match="token"):
+        GatewayAuth(token)
+
+
+@pytest.mark.parametrize("token", NO_TOKENS, ids=ascii)
+def test_a_function_that_tells_no_token_stops_the_request(token: str) -> None:
+    """Before anything is sent, in a code of its own."""
+    wire = Wire(ManualClock())
+    with (
+        httpx2.Client(
+            auth=GatewayAuth(lambda: token), transport=httpx2.MockTransport(wire)
+        ) as client,
+        pytest.raises(TokenUnavailable) as failed,
+    ):
+        client.post("http://gw/mcp", json={})
+    assert failed.value.code == "token_unavailable"
+    assert wire.requests == []
+
+
+def test_a_secret_that_is_too_short_is_a_mistake() -> None:
+    """No gateway has such a key; a file that was cut off does."""
+    for short in ("k" * 31, "k" * 31 + "\n"):
+        with pytest.raises(ValueError, match="32 bytes"):
+            GatewayAuth("the-token", key=short, key_id="signal-agent")
 
 
 def test_neither_token_nor_key_is_shown() -> None:

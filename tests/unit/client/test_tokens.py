@@ -13,6 +13,7 @@ from mcp_gateway.client.tokens import (
     COOLDOWN_S,
     ClientCredentials,
     FixedToken,
+    TokenEndpointAway,
     TokenFile,
     TokenUnavailable,
 )
@@ -132,6 +133,43 @@ async def test_an_endpoint_that_is_away_spoils_no_token_that_is_still_good(
     assert await source.current() == "token-4"
 
 
+BUSY: dict[str, Callable[[], httpx2.Response]] = {
+    "too many": lambda: httpx2.Response(429, json={"error": "invalid_request"}),
+    "too slow": lambda: httpx2.Response(408),
+    "no such page": lambda: httpx2.Response(404, text="<html>"),
+    "elsewhere": lambda: httpx2.Response(302, headers={"location": "https://elsewhere.example"}),
+    "failed": lambda: httpx2.Response(503),
+    "a page": lambda: httpx2.Response(200, text="<html>"),
+}
+
+
+@pytest.mark.parametrize("answer", BUSY)
+async def test_a_renewal_that_fails_spoils_no_token_that_is_still_good(
+    source: ClientCredentials, endpoint: Endpoint, clock: ManualClock, answer: str
+) -> None:
+    """An endpoint that is busy, or hidden, has said nothing about the client."""
+    await source.current()
+    endpoint.answer = BUSY[answer]
+    clock.advance(LIFETIME_S - 30)
+    assert await source.current() == "token-1"
+    clock.advance(31)
+    with pytest.raises(TokenUnavailable):
+        await source.current()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_a_client_that_is_refused_shows_its_old_token_no_more(
+    source: ClientCredentials, endpoint: Endpoint, clock: ManualClock, status: int
+) -> None:
+    """The endpoint has said no to the client itself."""
+    await source.current()
+    endpoint.answer = lambda: httpx2.Response(status, json={"error": "invalid_client"})
+    clock.advance(LIFETIME_S - 30)
+    for _ in range(2):
+        with pytest.raises(TokenUnavailable):
+            await source.current()
+
+
 async def test_a_refused_token_is_fetched_anew_once(
     source: ClientCredentials, endpoint: Endpoint, clock: ManualClock
 ) -> None:
@@ -179,6 +217,20 @@ async def test_whatever_is_no_token_is_told_in_one_code(
     assert SECRET not in repr(source)
 
 
+WAITED_FOR = ["away", "failed"]
+
+
+@pytest.mark.parametrize("answer", NO_TOKENS)
+async def test_an_endpoint_that_is_away_is_told_from_one_that_says_no(
+    source: ClientCredentials, endpoint: Endpoint, answer: str
+) -> None:
+    """The first is waited for, the second is believed."""
+    endpoint.answer = NO_TOKENS[answer]
+    with pytest.raises(TokenUnavailable) as failed:
+        await source.current()
+    assert isinstance(failed.value, TokenEndpointAway) is (answer in WAITED_FOR)
+
+
 async def test_an_endpoint_that_names_no_lifetime_is_asked_again_soon(
     source: ClientCredentials, endpoint: Endpoint, clock: ManualClock
 ) -> None:
@@ -198,7 +250,7 @@ def test_a_secret_is_sent_in_no_open_letter() -> None:
 
 async def test_the_one_token_stays_the_one_token() -> None:
     """There is nowhere to get another."""
-    source = FixedToken("abc")
+    source = FixedToken("abc\n")
     assert await source.current() == await source.after_refusal("abc") == "abc"
     with pytest.raises(ValueError, match="characters"):
         FixedToken("a b")

@@ -1,6 +1,7 @@
 """The typed client: before the real door, and before a gateway that fails in every way."""
 
-from dataclasses import FrozenInstanceError
+from collections.abc import AsyncIterator
+from dataclasses import FrozenInstanceError, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,12 @@ from mcp_gateway.client import (
     PendingApproval,
     Placed,
     Rejected,
+    RenewingAuth,
+    TokenUnavailable,
     Unknown,
 )
-from mcp_gateway.client.tokens import TokenUnavailable
+from mcp_gateway.client.bodies import LARGEST_ANSWER_BYTES
+from mcp_gateway.client.tokens import TokenEndpointAway
 from mcp_gateway.domain.orders import OrderRequest
 from tests.support.clock import HastyClock
 from tests.support.gateway import BASE_URL, TRADER, Face, receipt, settings_for
@@ -185,7 +189,9 @@ class Gateway:
 def problem(status: int, code: str, **facts: Any) -> httpx2.Response:
     """Return a problem document."""
     told = {"code": code, "detail": "No.", "hint": "Wait.", "retryable": status in {429, 503}}
-    return httpx2.Response(status, json=told | facts)
+    told["type"] = f"urn:mcp-gateway:problem:{code}"
+    headers = {"content-type": "application/problem+json"}
+    return httpx2.Response(status, json=told | facts, headers=headers)
 
 
 def placed(order: Order = ORDER) -> httpx2.Response:
@@ -248,6 +254,11 @@ UNDECIDED: dict[str, Answer] = {
     "orders cut off": problem(503, "cut_off"),
     "a page in its place": httpx2.Response(200, text="<html>hello"),
     "nothing in its place": httpx2.Response(204),
+    "a proxy that gives up in JSON": httpx2.Response(504, json={"code": 14, "detail": "timeout"}),
+    "a proxy that fails in JSON": httpx2.Response(500, json={"code": "INTERNAL"}),
+    "another service's problem": problem(500, "oops", type="about:blank"),
+    "a proxy that would not wait": httpx2.Response(408, text="<html>"),
+    "a proxy whose caller left": httpx2.Response(499),
 }
 
 
@@ -272,6 +283,55 @@ async def test_after_one_lost_answer_a_refusal_is_no_word_about_the_order() -> N
     assert type(await bench.create()) is Unknown
     bench = Bench(httpx2.ReadError("lost"), TokenUnavailable("none"))
     assert type(await bench.create()) is Unknown
+
+
+FOREIGN_ANSWERS: dict[str, httpx2.Response] = {
+    "a receipt under another id": placed(Order("BTC/USDT", "buy", Decimal("0.001"), agent=TRADER)),
+    "a receipt of another pair": placed(replace(ORDER, pair="ETH/USDT")),
+    "a receipt of the other side": placed(replace(ORDER, side="sell")),
+    "a receipt without an id": httpx2.Response(
+        200, json={k: v for k, v in orjson.loads(placed().content).items() if k != "request_id"}
+    ),
+    "a denial under another id": problem(
+        422, "price_collar", outcome="denied", request_id=str(UUID(int=1))
+    ),
+    "an answer without end": httpx2.Response(
+        200, content=placed().content + b" " * LARGEST_ANSWER_BYTES
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN_ANSWERS)
+async def test_an_answer_about_another_order_tells_nothing_of_this_one(what: str) -> None:
+    """A cache or a proxy may mix answers up; the order itself may have been placed."""
+    outcome = await Bench(FOREIGN_ANSWERS[what]).create()
+    assert type(outcome) is Unknown
+    assert outcome.request_id == ORDER.request_id
+
+
+@pytest.mark.parametrize("request_id", [None, str(ORDER.request_id)], ids=["unnamed", "named"])
+async def test_a_denial_need_not_say_of_which_order(request_id: str | None) -> None:
+    """It answers the call it came to, unless it says otherwise."""
+    facts = {} if request_id is None else {"request_id": request_id}
+    outcome = await Bench(problem(422, "price_collar", outcome="denied", **facts)).create()
+    assert type(outcome) is Denied
+
+
+async def test_an_endless_answer_is_read_no_further_than_its_bound() -> None:
+    """What answers at an address may not fill the memory of an agent."""
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < 3 * LARGEST_ANSWER_BYTES:  # without end, as far as a client can know
+            read += 1024 * 1024
+            yield b" " * 1024 * 1024
+
+    bench = Bench(httpx2.Response(200, content=endless()))
+    with pytest.raises(GatewayRefused) as failed:
+        await bench.client.account()
+    assert failed.value.code == "no_gateway_there"
+    assert read <= LARGEST_ANSWER_BYTES + 2 * 1024 * 1024
 
 
 NOTHING_SENT: dict[str, tuple[Answer, type[errors.GatewayError], str]] = {
@@ -299,10 +359,84 @@ async def test_an_order_that_never_arrived_is_an_exception(what: str) -> None:
         assert bench.clock.slept == []  # it would be over before
 
 
+async def test_a_request_that_can_t_be_written_was_never_sent() -> None:
+    """It is refused at once: the next sending would say the same."""
+    bench = Bench(httpx2.LocalProtocolError("Illegal header value"))
+    with pytest.raises(GatewayRefused) as failed:
+        await bench.create()
+    assert failed.value.code == "request_not_sendable"
+    assert (len(bench.gateway.seen), bench.clock.slept) == (1, [])
+    bench = Bench(httpx2.ReadError("lost"), httpx2.LocalProtocolError("Illegal header value"))
+    assert type(await bench.create()) is Unknown
+
+
+class TokenEndpoint:
+    """A source whose endpoint is away for as often as a test says."""
+
+    def __init__(self, *answers: Exception | str) -> None:
+        self._answers = list(answers)
+
+    async def current(self) -> str:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def after_refusal(self, _refused: str) -> str:
+        return await self.current()
+
+
+def bench_of(source: TokenEndpoint, *answers: Answer) -> Bench:
+    """Return a bench whose client has its token from a source."""
+    bench = Bench(*answers)
+    auth = RenewingAuth(source, key="k" * 32, key_id="a", clock=bench.clock)
+    transport = httpx2.MockTransport(bench.gateway)
+    bench.client = GatewayClient(BASE_URL, auth, clock=bench.clock, transport=transport)
+    return bench
+
+
+AWAY = TokenEndpointAway("The token endpoint does not answer.")
+
+
+async def test_a_token_endpoint_that_is_away_is_waited_for() -> None:
+    """As the gateway itself is: nothing was sent yet."""
+    bench = bench_of(TokenEndpoint(AWAY, AWAY, "token"), placed())
+    assert isinstance(await bench.create(), Placed)
+    assert len(bench.gateway.seen) == 1
+    bench = bench_of(TokenEndpoint("old", AWAY, "new"), problem(401, "token_expired"), placed())
+    assert isinstance(await bench.create(), Placed)
+
+
+async def test_a_token_endpoint_that_stays_away_leaves_an_order_undone() -> None:
+    """Never unknown, and the endpoint is named; unless an earlier sending was lost."""
+    bench = bench_of(TokenEndpoint(AWAY), placed())
+    with pytest.raises(GatewayUnreachable, match="token endpoint"):
+        await bench.client.create_order(ORDER)
+    assert 100 < bench.clock.monotonic() <= 120
+    assert bench.gateway.seen == []
+    with pytest.raises(GatewayUnreachable, match="token endpoint"):
+        await bench.client.account()
+    bench = bench_of(TokenEndpoint("token", AWAY), httpx2.ReadError("lost"))
+    assert type(await bench.create()) is Unknown
+
+
+async def test_a_token_endpoint_that_says_no_is_believed_at_once() -> None:
+    """A wrong secret gets no better by waiting."""
+    bench = bench_of(TokenEndpoint(TokenUnavailable("The token endpoint refused.")), placed())
+    with pytest.raises(TokenUnavailable):
+        await bench.client.create_order(ORDER)
+    assert bench.clock.slept == []
+
+
 @pytest.mark.parametrize(
     "answer",
-    [httpx2.Response(307), httpx2.Response(404, text="no"), httpx2.Response(413, text="<html>")],
-    ids=["another place", "nothing", "too much"],
+    [
+        httpx2.Response(307),
+        httpx2.Response(404, text="no"),
+        httpx2.Response(413, text="<html>"),
+        httpx2.Response(403, json={"code": "denied", "detail": "No.", "outcome": "denied"}),
+    ],
+    ids=["another place", "nothing", "too much", "a firewall's JSON"],
 )
 async def test_what_is_no_gateway_is_told(answer: httpx2.Response) -> None:
     """The address is wrong; no order is placed there."""

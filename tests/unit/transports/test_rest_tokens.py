@@ -130,6 +130,7 @@ async def test_no_scope_beyond_the_client_s_is_granted(face: Face, scope: str) -
     async with face.client(auth=None) as client:
         response = await client.post("/auth/token", data=form)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_scope")
+    assert "Leave scope out" in response.json()["hint"]
 
 
 async def test_of_the_scopes_that_are_wanted_those_of_the_client_are_granted(face: Face) -> None:
@@ -162,6 +163,7 @@ async def test_no_token_is_given_for_another_resource(face: Face, wanted: list[s
     async with face.client(auth=None) as client:
         response = await client.post("/auth/token", data=form)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_target")
+    assert f"{BASE_URL}/mcp" in response.json()["hint"]
 
 
 @pytest.mark.parametrize(

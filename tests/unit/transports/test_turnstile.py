@@ -112,6 +112,25 @@ async def test_a_known_caller_at_a_flooding_address_is_served(face: Face) -> Non
         assert (await client.get(CANDLES)).status_code == 200
 
 
+async def test_a_flood_of_bad_tokens_keeps_nobody_at_its_address_from_a_login(face: Face) -> None:
+    """Who has no token yet can show none: its logins count apart, and are bounded so."""
+    login = ("/auth/token", {"username": "a", "password": "b"})
+    async with stranger(face) as client:
+        await flood(client)
+        for _ in range(MOST):
+            assert code_of(await client.post(login[0], json=login[1])) == "token_endpoint_off"
+        refused = await waited_for(face, client.post(login[0], json=login[1]))
+    assert code_of(refused) == "door_limit"
+
+
+async def test_a_flood_of_logins_is_not_counted_as_bad_tokens(face: Face) -> None:
+    """And the other way round."""
+    async with stranger(face) as client:
+        for _ in range(MOST):
+            await client.post("/auth/token", json={})
+        assert await flood(client, 1) == ["token_invalid"]
+
+
 async def test_another_address_is_another_count(face: Face) -> None:
     """One stranger's flood is not the next one's."""
     async with stranger(face) as client:

@@ -78,8 +78,32 @@ def test_roots_command_leaves_the_file_to_the_gateways_account(
     monkeypatch.setattr(os, "fchown", lambda _file, uid, gid: given.append((uid, gid)))
     written(path, record())
     folder = path.parent.stat()
-    assert given == [(folder.st_uid, folder.st_gid)]
+    assert given == [(folder.st_uid, folder.st_gid)] * 2  # the lock beside it and the file
     assert len(file.read(path).records) == 1
+
+
+def test_root_gives_away_no_lock_that_is_somebody_elses_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may write the folder could name any file so, and own it once root has come by."""
+    given: list[tuple[int, int]] = []
+    shadow = path.with_name("shadow")
+    shadow.touch(0o600)
+    path.with_name("keys.json.lock").hardlink_to(shadow)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _file, uid, gid: given.append((uid, gid)))
+    written(path, record())
+    assert len(given) == 1
+
+
+def test_a_link_in_its_place_is_refused(path: Path, tmp_path: Path) -> None:
+    """The folder that it leads to may be anybody's; nothing is written over it either."""
+    true = written(tmp_path / "true" / "keys.json", record())
+    path.symlink_to(true)
+    assert "is a link" in faults(path)[0]
+    with pytest.raises(ConfigurationError):
+        written(path, record())
+    assert path.is_symlink()
 
 
 def test_a_folder_that_others_can_write_is_refused(path: Path) -> None:

@@ -84,7 +84,7 @@ def test_what_is_said_holds(tmp_path: Path) -> None:
         ({"algorithm": "HS256"}, "algorithm: one of EdDSA ES256 RS256"),
         ({"algorithm": "none"}, "algorithm: one of EdDSA ES256 RS256"),
         ({"algorithm": ["EdDSA", "ES256"]}, "algorithm: one of EdDSA ES256 RS256"),
-        ({"algorithm": "RS256"}, "key_file: RS256 wants an RSA key of 2048 to 8192 bits"),
+        ({"algorithm": "RS256"}, "key_file: RS256 wants an RSA key of 2048 to 8192 bits, e below 2^32"),
         ({"key_file": None}, "key_file or jwks_url: one of the two"),
         ({"jwks_url": "https://k.example/"}, "key_file or jwks_url: one of the two"),
         ({"ca_file": "desk.pem"}, "ca_file: belongs to a jwks_url"),
@@ -199,6 +199,24 @@ def test_whoever_else_can_write_it_decides_who_trades(tmp_path: Path, name: str,
         read(path)
     [fault] = refused.value.faults
     assert fault.endswith(f"{name}: others can write it; chmod go-w")
+
+
+@pytest.mark.parametrize("name", ["issuers.toml", "desk.pem"])
+def test_whoever_can_write_its_folder_decides_too(tmp_path: Path, name: str) -> None:
+    """They put another file in its place; that a link leads there changes nothing."""
+    inner, outer = tmp_path / "inner", tmp_path / "outer"
+    inner.mkdir(0o700)
+    outer.mkdir(0o700)
+    path = issuers_file(inner, desk=GOOD)
+    written(inner, "desk.pem", ed25519().pem)
+    (inner / name).rename(outer / name)
+    (inner / name).symlink_to(outer / name)
+    assert len(read(path)) == 1
+    outer.chmod(0o777)
+    with pytest.raises(ConfigurationError) as refused:
+        read(path)
+    [fault] = refused.value.faults
+    assert fault.endswith(f"{name}: its folder {outer} can be written by others; chmod go-w")
 
 
 def test_a_file_of_another_user_is_refused() -> None:

@@ -26,6 +26,15 @@ from tests.support.rogue import Connection
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 OLD, NEW = ed25519("old", "old"), ed25519("new", "new")
+WITHDRAWN = {
+    "no key": jwks(),
+    "a key of another algorithm": jwks(p256("old")),
+    "the key for encryption": jwks(OLD.jwk(use="enc")),
+    "the key that verifies nothing": jwks(OLD.jwk(key_ops=["sign"])),
+    "the key twice": jwks(OLD, OLD),
+    "the key with a part missing": jwks(OLD.jwk(x=None)),
+    "the key with its private half": jwks(OLD.jwk(d="AAAA")),
+}
 
 
 def sample(name: str, **labels: str) -> float:
@@ -263,7 +272,7 @@ async def test_after_a_day_the_last_keys_hold_no_more() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"no JSON", b'{"keys": []}', b'{"keys": 1}', b'{"keys":[],"keys":[]}', b"\xff",
+    [b"", b"[]", b"no JSON", b"{}", b'{"keys": 1}', b'{"keys":[],"keys":[]}', b"\xff",
      b"[" * 100_000, b'{"keys": [NaN]}', b'{"keys": [1, null, "a"]}'],
     ids=range(10),
 )  # fmt: skip
@@ -279,6 +288,29 @@ async def test_garbage_takes_no_keys_away(body: bytes) -> None:
         assert ids(keys) == {"old"}
         assert keys.trouble is not None
         assert keys.trouble.startswith(("no usable JWKS", "not a JSON object"))
+
+
+@pytest.mark.parametrize("body", WITHDRAWN.values(), ids=WITHDRAWN.keys())
+async def test_an_issuer_takes_its_last_key_back(body: bytes) -> None:
+    """A set without a usable key is a withdrawal, not a broken answer; and it is told."""
+
+    async def nothing(connection: Connection) -> None:
+        await connection.answer(body)
+
+    def trouble() -> float:
+        return sample("mcp_gateway_issuer_keys_trouble", issuer="desk")
+
+    async with kept(OLD) as (keys, issuer, clock):
+        issuer.misbehaves = nothing
+        await after(clock, USUAL_S)
+        assert ids(keys) == set()
+        assert keys.trouble is not None
+        assert keys.trouble.startswith("no usable key: no key for EdDSA")
+        assert trouble() == 1
+        issuer.misbehaves, issuer.keys = None, (NEW,)
+        await after(clock, USUAL_S)
+        assert (ids(keys), trouble()) == ({"new"}, 0)
+    assert keys.trouble is None
 
 
 async def test_how_it_is_is_counted() -> None:

@@ -90,6 +90,8 @@ UNFIT: dict[str, tuple[bytes, Asymmetric]] = {
     "a JWKS with one kid twice": (jwks(ed25519(), ed25519("k-1", "other")), "EdDSA"),
     "an endless JWKS": (jwks(*[ed25519().jwk(kid=f"k{n}") for n in range(MOST_KEYS + 1)]), "EdDSA"),
     "an RSA exponent of one": (json.dumps(rsa_key().jwk(e="AQ")).encode(), "RS256"),
+    "an RSA exponent of 33 bits": (json.dumps(rsa_key().jwk(e="AQAAAAE")).encode(), "RS256"),
+    "an endless RSA exponent": (json.dumps(rsa_key().jwk(e="Aw" + "AAAA" * 80 + "AB")).encode(), "RS256"),
     "an even RSA exponent": (json.dumps(rsa_key().jwk(e="Ag")).encode(), "RS256"),
 }  # fmt: skip
 
@@ -114,6 +116,26 @@ def test_of_two_published_keys_with_one_id_neither_is_believed() -> None:
     assert keys.find("k-1") is None
     assert keys.find("k-2") is not None
     assert faults == ["two keys with one kid"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [[], [p256()], [ed25519().jwk(use="enc")], [ed25519(), ed25519("k-1", "other")]],
+    ids=["none", "another algorithm", "another use", "twins"],
+)
+def test_a_published_set_without_a_usable_key_is_empty(entries: list[Any]) -> None:
+    """So an issuer withdraws its last key; a set that is none is refused instead."""
+    keys, faults = published(*entries)
+    assert len(keys) == 0
+    assert faults[0] == "no key for EdDSA"
+    with pytest.raises(ValueError, match="entries that are no keys"):
+        published(1, None, "k-1")
+
+
+def test_the_largest_rsa_exponent_is_taken() -> None:
+    """Below 2^32 a check costs what it may; 65537 is what everybody has."""
+    keys, faults = published(rsa_key().jwk(e="_____w"), algorithm="RS256")
+    assert (len(keys), faults) == (1, [])
 
 
 def test_a_broken_key_in_a_set_is_left_out_and_told() -> None:
