@@ -165,6 +165,25 @@ def test_an_address_that_can_not_be_one_is_misuse(url: str, call: Any) -> None:
     assert "Error: --url: " in told.err
 
 
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"MCP_GATEWAY_TOKEN": "two words"}, "MCP_GATEWAY_TOKEN"),
+        ({"HMAC_SECRET": "canary", "MCP_GATEWAY_SUBJECT": "a"}, "HMAC_SECRET"),
+    ],
+    ids=["token", "key"],
+)
+def test_a_token_or_key_that_can_be_none_is_told_by_its_setting(
+    tmp_path: Path, changes: dict[str, str], name: str
+) -> None:
+    """Before anything is sent, and without its text."""
+    told = command(tmp_path, "call", **({"MCP_GATEWAY_TOKEN": "token"} | changes))
+    assert told.code == 2
+    assert f"{name}: " in told.err
+    assert "canary" not in told.err
+    assert "two words" not in told.err
+
+
 def test_without_token_and_sandbox_it_says_what_is_missing(tmp_path: Path) -> None:
     """Exit code 2."""
     told = command(tmp_path, "call", "get_account")
