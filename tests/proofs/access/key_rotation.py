@@ -9,9 +9,7 @@ revoked. A call that is refused for its signature is printed and makes the exit 
 revoked key that is believed a second later; a proof that broke down ends with 3.
 """
 
-import argparse
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from mcp_gateway.access.keys import file, making
 from mcp_gateway.access.keys.making import Made
 from mcp_gateway.client import GatewayAuth
 from mcp_gateway.clock import Clock
+from tests.proofs.access.concluding import conclude
 from tests.proofs.access.signed_calls import line_to, signed_call
 from tests.proofs.access.stage import PROCESSES, gateways
 from tests.support.processes import token
@@ -219,19 +218,5 @@ def report(found: Found) -> int:
     return 0
 
 
-def main() -> int:
-    """Read the arguments, prove, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=100_000, help="signed calls to make")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            found = anyio.run(prove, Path(folder), arguments.size)
-        except Exception as error:  # noqa: BLE001 - the proof itself failed, which is no verdict
-            print(f"broke down: {error!r}")
-            return 3
-    return report(found)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(conclude(__doc__, prove, report, size=100_000, counts="signed calls to make"))

@@ -10,11 +10,9 @@ under way. A replay that is not refused is printed and makes the exit code 1; a 
 down ends with 3.
 """
 
-import argparse
 import itertools
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ import anyio.to_thread
 import redis.asyncio
 
 from mcp_gateway.client import GatewayAuth
+from tests.proofs.access.concluding import conclude
 from tests.proofs.access.signed_calls import Line, Sent, line_to, signed_call
 from tests.proofs.access.stage import PROCESSES, gateways
 from tests.support.gateway import HMAC_SECRET, TRADER
@@ -297,19 +296,5 @@ def report(found: Found) -> int:
     return 1 if found.taken or found.wrong else 0
 
 
-def main() -> int:
-    """Read the arguments, prove, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=1_000_000, help="replays to send")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            found = anyio.run(prove, Path(folder), arguments.size)
-        except Exception as error:  # noqa: BLE001 - the proof itself failed, which is no verdict
-            print(f"broke down: {error!r}")
-            return 3
-    return report(found)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(conclude(__doc__, prove, report, size=1_000_000, counts="replays to send"))

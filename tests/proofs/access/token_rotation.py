@@ -9,9 +9,7 @@ that is not answered with 200 is printed and makes the exit code 1, as does a wi
 is believed in the end; a proof that broke down ends with 3.
 """
 
-import argparse
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -28,6 +26,7 @@ from anyio.streams.buffered import BufferedByteStream
 
 from mcp_gateway.access.tokens.jwks import COOLDOWN_S
 from mcp_gateway.transports.routes import MCP
+from tests.proofs.access.concluding import conclude
 from tests.proofs.access.stage import PROCESSES, gateways
 from tests.proofs.access.wire import request
 from tests.support.gateway import TRADER
@@ -219,19 +218,5 @@ def report(found: Found) -> int:
     return 0
 
 
-def main() -> int:
-    """Read the arguments, prove, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=100_000, help="calls to make")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            found = anyio.run(prove, Path(folder), arguments.size)
-        except Exception as error:  # noqa: BLE001 - the proof itself failed, which is no verdict
-            print(f"broke down: {error!r}")
-            return 3
-    return report(found)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(conclude(__doc__, prove, report, size=100_000, counts="calls to make"))
