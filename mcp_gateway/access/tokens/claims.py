@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 from mcp_gateway.domain.operations import SCOPES
+from mcp_gateway.domain.text import one_line
 
 LOCAL: Final = "local"  # issuer, and default subject, of whoever starts the process
 LONGEST_SUBJECT: Final = 128
@@ -11,13 +12,13 @@ LONGEST_LIST: Final = 64
 
 
 def acceptable_subject(name: object) -> bool:
-    """Tell whether ``name`` can name a caller: printable text, 1 to 128 characters, trimmed."""
-    return (
-        isinstance(name, str)
-        and 0 < len(name) <= LONGEST_SUBJECT
-        and name.isprintable()
-        and name == name.strip()
-    )
+    """Tell whether ``name`` can name a caller: a visible line of 1 to 128 characters.
+
+    What nobody sees in it could make two callers look like one.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_SUBJECT:
+        return False
+    return name.isprintable() and one_line(name, LONGEST_SUBJECT) == name
 
 
 def unfit(

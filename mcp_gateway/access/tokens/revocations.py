@@ -66,7 +66,6 @@ class Revocations:
         self._subjects: dict[tuple[str, str], tuple[datetime, datetime]] = {}
         self._want = want
         self._settled = anyio.Event()
-        self._changed = anyio.Event()
 
     def is_revoked(
         self, issuer: str, subject: str, token_id: str | None, issued_at: datetime | None
@@ -109,7 +108,6 @@ class Revocations:
 
     def add(self, revocations: Iterable[Revocation]) -> None:
         """Know these too. Nothing known is ever taken back before it is over."""
-        changed = False
         for one in revocations:
             if one.token_id is not None:
                 self._tokens[one.issuer, one.token_id] = one.expires_at
@@ -118,22 +116,11 @@ class Revocations:
                 self._subjects[one.issuer, one.subject] = (
                     max(known[0], one.issued_before), max(known[1], one.expires_at),
                 )  # fmt: skip
-            changed = True
-        if changed:
-            self._changed.set()
-            self._changed = anyio.Event()
 
     def forget(self, now: datetime) -> None:
         """Drop what no living token can be stopped by."""
         self._tokens = {key: ends for key, ends in self._tokens.items() if ends > now}
         self._subjects = {key: told for key, told in self._subjects.items() if told[1] > now}
-
-    async def revoked(self, principal: Principal) -> None:
-        """Return when the principal's token is revoked: for whoever holds a stream open for it."""
-        while not self.is_revoked(
-            principal.issuer, principal.subject, principal.token_id, principal.issued_at
-        ):
-            await self._changed.wait()
 
 
 def next_second(at: datetime) -> datetime:

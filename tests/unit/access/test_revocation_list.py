@@ -59,27 +59,6 @@ async def test_without_a_store_there_is_nothing_to_be_waited_for() -> None:
         await Revocations().read()
 
 
-@pytest.mark.parametrize("revocation", [WHOLE, ONE], ids=["subject", "jti"])
-async def test_whoever_holds_a_stream_open_is_told(revocation: Revocation) -> None:
-    """A stream asks for its token once; it ends when that is revoked, not when another is."""
-    known = Revocations()
-    ended = anyio.Event()
-
-    async def stream() -> None:
-        await known.revoked(AGENT)
-        ended.set()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(stream)
-        await anyio.wait_all_tasks_blocked()
-        known.add([replace(ONE, token_id="t-2")])
-        await anyio.wait_all_tasks_blocked()
-        assert not ended.is_set()
-        known.add([revocation])
-    with anyio.fail_after(1):
-        await known.revoked(AGENT)
-
-
 def test_what_is_over_is_forgotten() -> None:
     """The list does not grow for ever; what still counts stays."""
     known = Revocations()

@@ -276,7 +276,9 @@ async def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None
     assert await source.current() == "second"
 
 
-@pytest.mark.parametrize(("text", "mode"), [("", 0o600), ("two words", 0o600), ("token-canary", 0o644)])
+@pytest.mark.parametrize(
+    ("text", "mode"), [("", 0o600), ("two words", 0o600), ("token-canary", 0o644)]
+)
 async def test_a_file_that_became_bad_keeps_the_token_and_is_told(
     tmp_path: Path, text: str, mode: int
 ) -> None:
